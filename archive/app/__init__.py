@@ -1,0 +1,1 @@
+"""Mounting the rooms into one ASGI application, and the processes that run it."""

@@ -1,0 +1,1 @@
+"""Engines by role, the embedded server, migrations; beginning and committing."""

@@ -1,0 +1,1 @@
+"""SIA, SSA and cone search: one SELECT on the holdings each."""

@@ -1,0 +1,1 @@
+"""What the archive has: products, files, published tables, the feed of events."""

@@ -1,0 +1,1 @@
+"""The web pages: what they show, any client can get from the public endpoints."""

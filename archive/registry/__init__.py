@@ -1,0 +1,1 @@
+"""VOResource records, OAI-PMH and the feed of changes."""

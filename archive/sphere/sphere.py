@@ -1,0 +1,108 @@
+"""The sky in SQL: what every adapter answers. One contract suite holds both to it (tests/contracts).
+
+An adapter gives back SQL text. Coordinates go in as SQL expressions (a column, a bound parameter's placeholder, an
+arithmetic expression), never as values, so nothing a user wrote is ever formatted into SQL.
+
+The portable truth in tables is ra, dec (double precision, degrees ICRS) and region (double precision[]): 3 elements
+are a circle (ra, dec, radius), an even number of 6 or more the vertices of a polygon, counter-clockwise seen from
+inside the sphere. Adapters add expression indexes over these columns; conditions on any expression that PostgreSQL can
+reduce to the indexed one, through views, subqueries and joins, then use the index, whatever the author's form.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class PointSql:
+    """A position: SQL expressions of ra and dec, degrees ICRS."""
+
+    ra: str
+    dec: str
+
+
+@dataclass(frozen=True, slots=True)
+class CircleSql:
+    """radius: SQL expression, degrees along a great circle."""
+
+    centre: PointSql
+    radius: str
+
+
+@dataclass(frozen=True, slots=True)
+class PolygonSql:
+    """At least three vertices; either winding: the smaller side is meant."""
+
+    vertices: tuple[PointSql, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class BoxSql:
+    """ADQL's BOX: great-circle-free box in coordinates, centred; width and height: SQL expressions, degrees."""
+
+    centre: PointSql
+    width: str
+    height: str
+
+
+@dataclass(frozen=True, slots=True)
+class RangeSql:
+    """A coordinate range (DALI 1.2 range): ra_min > ra_max crosses 0; SQL expressions, degrees."""
+
+    ra_min: str
+    ra_max: str
+    dec_min: str
+    dec_max: str
+
+
+@dataclass(frozen=True, slots=True)
+class RegionSql:
+    """A stored region: SQL expression of type double precision[] in the portable form above."""
+
+    array: str
+
+
+Shape = PointSql | CircleSql | PolygonSql | BoxSql | RangeSql | RegionSql
+
+
+class Sphere(Protocol):
+    """The sky in one database. Every method returns SQL text for an expression, or statements of DDL."""
+
+    name: str
+
+    def install(self) -> Sequence[str]:
+        """Statements, run by the owner and repeatable, that make what the adapter needs: extension, functions."""
+
+    def point_index(self, table: str, ra: str, dec: str) -> Sequence[str]:
+        """Statements that index a table's position columns. table: qualified and quoted; ra, dec: quoted names."""
+
+    def region_index(self, table: str, region: str) -> Sequence[str]:
+        """Statements that index a table's region column."""
+
+    def drop_indexes(self, table: str) -> Sequence[str]:
+        """Statements that take this adapter's indexes on the table away again (for converting between adapters)."""
+
+    def contains(self, inner: Shape, outer: Shape) -> str:
+        """boolean: inner lies wholly in outer, boundary included; NULL where a coordinate is (ADQL 2.1 §4.2.12)."""
+
+    def intersects(self, a: Shape, b: Shape) -> str:
+        """boolean: the shapes share at least a point; a point counts as a shape (ADQL 2.1 §4.2.17)."""
+
+    def within(self, a: PointSql, b: PointSql, radius: str) -> str:
+        """boolean: distance(a, b) <= radius (degrees), by index where either side has one (ADQL-24)."""
+
+    def distance(self, a: PointSql, b: PointSql) -> str:
+        """double precision, degrees along a great circle; accurate from 0 to 180 (haversine or vector form)."""
+
+    def area(self, shape: Shape) -> str:
+        """double precision, square degrees."""
+
+    def centroid(self, shape: Shape) -> PointSql:
+        """The centre of a shape."""
+
+    def nearest(self, position: PointSql, to: PointSql) -> str:
+        """An ORDER BY expression that grows with the distance; by KNN index where the adapter has one."""
+
+    def region(self, shape: Shape) -> str:
+        """double precision[] in the portable form: what is stored, and what a result shows."""

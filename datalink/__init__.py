@@ -1,0 +1,1 @@
+"""DataLink 1.1, and the files themselves."""

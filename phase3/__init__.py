@@ -1,0 +1,1 @@
+"""Releases of reduced data from their authors."""

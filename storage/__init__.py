@@ -1,0 +1,1 @@
+"""Where the bytes lie: keys and checksums, no astronomy. Stands alone; imports nothing of ours."""
