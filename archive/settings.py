@@ -1,0 +1,315 @@
+"""Every knob, with its unit and default: the one place that reads the environment and uraniborg.toml.
+
+Sources, the later winning: defaults, `uraniborg.toml` (in the data folder, or named by URANIBORG_CONFIG), variables
+`URANIBORG_SECTION__KEY`, options of the command line. Rooms never read settings: they are given values.
+"""
+
+import os
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Self
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from archive.vo.errors import ConfigurationError
+
+PREFIX = "URANIBORG_"
+CONFIG_VARIABLE = "URANIBORG_CONFIG"
+CONFIG_NAME = "uraniborg.toml"
+MiB = 1024 * 1024
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Server(Section):
+    """The web server and the processes beside it."""
+
+    host: str = Field("127.0.0.1", description="address that the web server listens on")
+    port: int = Field(8000, ge=0, le=65535, description="TCP port of the web server; 0 takes a free one")
+    public_url: str | None = Field(
+        None, description="what users type, e.g. https://archive.example; default http://host:port"
+    )
+    trusted_proxies: list[str] = Field(["127.0.0.1"], description="addresses whose X-Forwarded-* headers are believed")
+    web_workers: int = Field(2, ge=1, le=64, description="web processes")
+    job_workers: int = Field(1, ge=0, le=64, description="job processes")
+    stop_timeout_s: float = Field(
+        20.0, ge=0, description="seconds that running streams and jobs may take to end at a stop"
+    )
+    restart_min_s: float = Field(0.5, gt=0, description="seconds before a died process is started again, first time")
+    restart_max_s: float = Field(30.0, gt=0, description="seconds before a died process is started again, at most")
+    threads: int = Field(40, ge=4, le=1000, description="threads of a web process that handlers run on")
+    stream_threads: int = Field(40, ge=1, le=1000, description="streams that a web process serves at once")
+    max_body_mib: int = Field(256, ge=1, description="largest body of a request, MiB")
+
+    @field_validator("public_url")
+    @classmethod
+    def _absolute(cls, url: str | None) -> str | None:
+        if url is None:
+            return None
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.netloc or parts.query or parts.fragment:
+            raise ValueError("expected an absolute http or https URL without query, e.g. https://archive.example")
+        return url.rstrip("/")
+
+
+class Database(Section):
+    """PostgreSQL: the embedded server unless URLs are given."""
+
+    owner_url: SecretStr | None = Field(None, description="postgresql URL of the owner role; none: the embedded server")
+    writer_url: SecretStr | None = Field(None, description="postgresql URL of the writer role")
+    reader_url: SecretStr | None = Field(None, description="postgresql URL of the reader role")
+    sphere: Literal["auto", "plain", "pgsphere"] = Field(
+        "auto",
+        description="adapter of the sky; auto: pgsphere where its extension is installed in the database, else plain",
+    )
+    pool_size: int = Field(8, ge=1, le=500, description="connections a process keeps per role")
+    pool_timeout_s: float = Field(10.0, gt=0, description="seconds to wait for a free connection before 503")
+    max_connections: int = Field(100, ge=20, le=5000, description="connections that the embedded server takes")
+    shared_buffers_mib: int = Field(256, ge=16, description="memory of the embedded server's page cache, MiB")
+
+
+class Store(Section):
+    """Where the bytes lie."""
+
+    kind: Literal["posix", "s3"] = Field("posix", description="volume of new objects")
+    path: Path | None = Field(None, description="folder of a posix volume; default DATA/store")
+    s3_endpoint: str | None = Field(None, description="URL of the S3 server; default AWS's")
+    s3_bucket: str = Field("uraniborg", description="bucket of an S3 volume")
+    s3_region: str = Field("us-east-1", description="region of the bucket")
+    s3_access_key: SecretStr | None = Field(None, description="S3 access key")
+    s3_secret_key: SecretStr | None = Field(None, description="S3 secret key")
+    s3_part_mib: int = Field(64, ge=5, le=5120, description="size of a part of a multipart upload, MiB")
+    orphan_grace_h: float = Field(
+        24.0, ge=0, description="hours that bytes without a row stay before scrub may delete them"
+    )
+    staging_grace_h: float = Field(24.0, ge=0, description="hours that a broken-off write's staging file stays")
+
+
+class Tap(Section):
+    """TAP 1.1."""
+
+    default_maxrec: int = Field(100_000, ge=1, description="rows of a result if MAXREC is not given")
+    hard_maxrec: int = Field(20_000_000, ge=1, description="rows of a result at the most")
+    sync_timeout_s: float = Field(60.0, gt=0, description="seconds that a synchronous query may run")
+    async_timeout_s: int = Field(3600, gt=0, description="seconds that an asynchronous query may run, by default")
+    async_timeout_max_s: int = Field(
+        86_400, gt=0, description="seconds that an asynchronous query may run, at the most"
+    )
+    batch_rows: int = Field(10_000, ge=100, description="rows held in memory at once while a result is streamed")
+    upload_max_rows: int = Field(1_000_000, ge=1, description="rows of all uploaded tables of a query")
+    upload_max_mib: int = Field(64, ge=1, description="bytes of all uploaded tables of a query, MiB")
+    max_depth: int = Field(200, ge=10, le=500, description="nesting of a query")
+    max_query_kib: int = Field(1024, ge=1, description="length of a query, KiB")
+
+
+class Jobs(Section):
+    """UWS jobs."""
+
+    concurrency: int = Field(2, ge=1, le=256, description="jobs that a job process runs at once")
+    wait_max_s: float = Field(50.0, gt=0, description="seconds that WAIT may block; keep below proxies' time-outs")
+    retention_d: float = Field(7.0, gt=0, description="days that a job and its results are kept, by default")
+    retention_max_d: float = Field(60.0, gt=0, description="days that a job and its results are kept, at the most")
+    stalled_after_s: float = Field(
+        30.0, gt=0, description="seconds without a sign of life after which a job's worker is dead"
+    )
+
+
+class DataLink(Section):
+    """DataLink 1.1."""
+
+    max_ids: int = Field(5000, ge=1, description="IDs that one request for links may name before OVERFLOW")
+
+
+class Access(Section):
+    """Who may have what."""
+
+    authority: str = Field(
+        "uraniborg.invalid",
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{2,}$",
+        description="IVOA authority of this archive: ivo://authority/...",
+    )
+    token_expiry_d: float = Field(365.0, gt=0, description="days that a new token is valid, by default")
+    token_cache_s: float = Field(
+        60.0, ge=0, description="seconds that a checked token is believed without asking again"
+    )
+
+
+class Ingest(Section):
+    """From files to holdings."""
+
+    mappings: Path | None = Field(None, description="folder of instrument mappings (TOML) read besides those shipped")
+    default_collection: str = Field("default", min_length=1, description="collection of files that name none")
+    footprint_max_mpix: float = Field(16.0, gt=0, description="megapixels read to find an image's valid pixels")
+    max_file_gib: float = Field(64.0, gt=0, description="largest file that is taken in, GiB")
+    settle_s: float = Field(
+        0.0, ge=0, description="seconds a file must lie still before watch claims it; 0: writers rename"
+    )
+
+
+class Settings(BaseSettings):
+    """The archive's settings, whole and checked."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, env_nested_delimiter="__", extra="forbid", frozen=True, toml_file=None
+    )
+
+    data_dir: Path = Field(Path("data"), description="folder that holds everything the archive keeps")
+    title: str = Field("Uraniborg archive", description="the archive's name, as people read it")
+    server: Server = Server()
+    database: Database = Database()
+    store: Store = Store()
+    tap: Tap = Tap()
+    jobs: Jobs = Jobs()
+    datalink: DataLink = DataLink()
+    access: Access = Access()
+    ingest: Ingest = Ingest()
+
+    @classmethod
+    def settings_customise_sources(
+        cls, settings_cls: type[BaseSettings], init_settings: PydanticBaseSettingsSource, *_: object, **__: object
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Only what `load` merged: it knows which source each key came from, which the library forgets."""
+        return (init_settings,)
+
+    @property
+    def public_url(self) -> str:
+        return self.server.public_url or f"http://{self.server.host}:{self.server.port}"
+
+    @property
+    def store_path(self) -> Path:
+        return self.store.path or self.data_dir / "store"
+
+    @property
+    def embedded(self) -> bool:
+        return self.database.owner_url is None
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """The settings, and where each key that is not a default came from ("server.port" -> "URANIBORG_SERVER__PORT")."""
+
+    settings: Settings
+    origins: Mapping[str, str]
+
+    @classmethod
+    def load(cls, data_dir: Path | None = None, options: Mapping[str, Any] | None = None) -> Self:
+        """Read all sources; ConfigurationError names the source, the key and what is expected.
+
+        options: {"server.port": 8001}, from the command line; they win over everything.
+        """
+        values: dict[str, Any] = {}
+        origins: dict[str, str] = {}
+
+        def take(key: str, value: Any, origin: str) -> None:
+            _check_known(key, origin)
+            values[key] = value
+            origins[key] = origin
+
+        environment = dict(_from_environment())
+        if data_dir is None and "data_dir" in environment:
+            data_dir = Path(environment["data_dir"][0])
+        for key, value, origin in _from_file(data_dir or Settings.model_fields["data_dir"].default):
+            take(key, value, origin)
+        for key, (value, origin) in environment.items():
+            take(key, value, origin)
+        if data_dir is not None:
+            take("data_dir", str(data_dir), origins.get("data_dir", "--data-dir"))
+        for key, value in (options or {}).items():
+            if value is not None:
+                take(key, value, "command line")
+        try:
+            settings = Settings(**_nested(values))
+        except ValidationError as problem:
+            raise ConfigurationError(_told(problem, values, origins)) from None
+        if settings.database.owner_url and not (settings.database.writer_url and settings.database.reader_url):
+            raise ConfigurationError(
+                "database.owner_url is set, so database.writer_url and database.reader_url must be too"
+            )
+        return cls(settings.model_copy(update={"data_dir": settings.data_dir.absolute()}), origins)
+
+    def rows(self) -> Iterator[tuple[str, str, str, str]]:
+        """Yield (key, value with secrets masked, origin, description), in order."""
+        for key, field, value in _fields(self.settings):
+            shown = "********" if isinstance(value, SecretStr) else "" if value is None else str(value)
+            yield key, shown, self.origins.get(key, "default"), field.description or ""
+
+
+def _fields(model: BaseModel, prefix: str = "") -> Iterator[tuple[str, Any, Any]]:
+    for name, field in type(model).model_fields.items():
+        value = getattr(model, name)
+        if isinstance(value, Section):
+            yield from _fields(value, f"{name}.")
+        else:
+            yield prefix + name, field, value
+
+
+def known_keys() -> dict[str, Any]:
+    """Every key with its field, for errors, for the docs and for `uraniborg settings`."""
+    return {key: field for key, field, _ in _fields(Settings.model_construct())}
+
+
+def _check_known(key: str, origin: str) -> None:
+    keys = known_keys()
+    if key not in keys:
+        from difflib import get_close_matches
+
+        near = get_close_matches(key, keys, n=1)
+        hint = f"; did you mean {near[0]}?" if near else "; `uraniborg settings` lists the keys"
+        raise ConfigurationError(f"{origin}: unknown key {key}{hint}")
+
+
+def _from_file(data_dir: Path) -> Iterator[tuple[str, Any, str]]:
+    named = os.environ.get(CONFIG_VARIABLE)
+    path = Path(named) if named else data_dir / CONFIG_NAME
+    if not path.exists():
+        if named:
+            raise ConfigurationError(f"{CONFIG_VARIABLE}={named}: there is no such file")
+        return
+    try:
+        with path.open("rb") as file:
+            document = tomllib.load(file)
+    except tomllib.TOMLDecodeError as problem:
+        raise ConfigurationError(f"{path}: not TOML: {problem}") from None
+    for name, value in document.items():
+        if isinstance(value, dict):
+            yield from ((f"{name}.{key}", inner, str(path)) for key, inner in value.items())
+        else:
+            yield name, value, str(path)
+
+
+def _from_environment() -> Iterator[tuple[str, tuple[str, str]]]:
+    for name, value in os.environ.items():
+        if name.startswith(PREFIX) and name != CONFIG_VARIABLE:
+            yield name.removeprefix(PREFIX).lower().replace("__", "."), (value, name)
+
+
+def _nested(values: Mapping[str, Any]) -> dict[str, Any]:
+    tree: dict[str, Any] = {}
+    keys = known_keys()
+    for key, value in values.items():
+        section, _, name = key.rpartition(".")
+        if isinstance(value, str) and str(keys[key].annotation).startswith("list"):
+            value = [word.strip() for word in value.split(",") if word.strip()]
+        (tree.setdefault(section, {}) if section else tree)[name] = value
+    return tree
+
+
+def _told(problem: ValidationError, values: Mapping[str, Any], origins: Mapping[str, str]) -> str:
+    """One line a wrong value: where it stands, the key, what is expected. Values of secrets are not repeated."""
+    keys = known_keys()
+    lines = []
+    for error in problem.errors():
+        key = ".".join(str(part) for part in error["loc"][:2] if isinstance(part, str))
+        field = keys.get(key)
+        given = "" if field is None or "SecretStr" in str(field.annotation) else f" {values.get(key)!r} is wrong:"
+        about = f" ({field.description})" if field is not None else ""
+        lines.append(
+            f"{origins.get(key, 'default')}: {key}:{given} {error['msg'].removeprefix('Value error, ')}{about}"
+        )
+    return "\n".join(lines)
