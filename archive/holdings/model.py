@@ -12,9 +12,7 @@ from archive.vo.regions import Circle, Polygon
 Kind = Literal["raw", "mcalib", "product", "ancillary", "catalogue", "log", "document", "preview"]
 Rights = Literal["public", "proprietary", "secure"]
 CALIB_LEVELS = range(5)
-DATAPRODUCT_TYPES = frozenset(
-    {"image", "cube", "spectrum", "sed", "timeseries", "visibility", "event", "measurements"}
-)
+DATAPRODUCT_TYPES = frozenset({"image", "cube", "spectrum", "sed", "timeseries", "visibility", "event", "measurements"})
 
 
 @dataclass(frozen=True, slots=True)

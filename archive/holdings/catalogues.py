@@ -1,0 +1,116 @@
+"""Catalogues as relations of schema cat: made, filled by COPY, indexed, published; replaced whole in one transaction.
+
+Reading a catalogue's file is ingest's; Phase 3 publishes through here too. Names and types come from vo.columns, whose
+names the reader of the file made legal; every identifier is quoted all the same.
+"""
+
+import io
+from collections.abc import Iterable
+from dataclasses import replace
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv as pacsv
+from psycopg import sql
+from sqlalchemy import Connection, text
+
+from archive.holdings import published
+from archive.sphere.sphere import Sphere
+from archive.vo.columns import Column, Table
+
+_TYPES = {
+    "boolean": "boolean",
+    "bit": "boolean",
+    "unsignedByte": "smallint",
+    "short": "smallint",
+    "int": "integer",
+    "long": "bigint",
+    "float": "real",
+    "double": "double precision",
+    "char": "text",
+    "unicodeChar": "text",
+}
+
+
+def postgres_type(column: Column) -> str:
+    """The PostgreSQL type that holds a VOTable column."""
+    if column.xtype == "timestamp":
+        return "timestamp"
+    base = _TYPES.get(column.datatype)
+    if base is None:
+        raise ValueError(f"column {column.name}: {column.datatype} is not stored")
+    return base if column.arraysize is None or base == "text" else f"{base}[]"
+
+
+def position_columns(table: Table) -> tuple[str, str] | None:
+    """Names of the main position's columns, by UCD; None if the table has none."""
+    ra = [column.name for column in table.columns if column.ucd == "pos.eq.ra;meta.main"]
+    dec = [column.name for column in table.columns if column.ucd == "pos.eq.dec;meta.main"]
+    return (ra[0], dec[0]) if len(ra) == 1 and len(dec) == 1 else None
+
+
+def create(
+    connection: Connection,
+    table: Table,
+    batches: Iterable[pa.RecordBatch],
+    sphere: Sphere,
+    *,
+    reader: str,
+    file_id: str,
+) -> int:
+    """Make (or make anew) a catalogue's relation and publish it; returns its number of rows.
+
+    reader: the role that may read it. The old relation answers until the caller commits.
+    """
+    name = published.quoted(table.name)
+    columns = ", ".join(f"{published.quoted(column.name)} {postgres_type(column)}" for column in table.columns)
+    connection.execute(text(f"DROP TABLE IF EXISTS {name}"))
+    connection.execute(text(f"CREATE TABLE {name} ({columns})"))
+    rows = _copy(connection, table, batches)
+    position = position_columns(table)
+    if position is not None:
+        ra, dec = (published.quoted(column) for column in position)
+        for statement in sphere.point_index(name, ra, dec):
+            connection.execute(text(statement))
+    identifiers = [column for column in table.columns if column.ucd == "meta.id;meta.main"]
+    for column in identifiers:
+        connection.execute(text(f"CREATE INDEX ON {name} ({published.quoted(column.name)})"))
+    connection.execute(text(f"ANALYZE {name}"))
+    connection.execute(text(f"GRANT SELECT ON {name} TO {published.quoted(reader)}"))
+    indexed = {*(position or ()), *(column.name for column in identifiers)}
+    described = replace(
+        table,
+        rows=rows,
+        columns=tuple(replace(column, indexed=column.name in indexed) for column in table.columns),
+    )
+    published.publish(connection, described, file_id=file_id)
+    return rows
+
+
+def _copy(connection: Connection, table: Table, batches: Iterable[pa.RecordBatch]) -> int:
+    """COPY Arrow batches in, as CSV made in C; returns the number of rows."""
+    driver = connection.connection.driver_connection
+    assert driver is not None  # noqa: S101 (a live SQLAlchemy connection has one)
+    statement = sql.SQL("COPY {} FROM STDIN (FORMAT csv)").format(sql.Identifier(*table.name.split(".")))
+    options = pacsv.WriteOptions(include_header=False)
+    rows = 0
+    with driver.cursor() as cursor, cursor.copy(statement) as copy:
+        for batch in batches:
+            sink = io.BytesIO()
+            pacsv.write_csv(_flat(batch), sink, options)
+            copy.write(sink.getbuffer())
+            rows += batch.num_rows
+    return rows
+
+
+def _flat(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """Arrays as PostgreSQL writes them, because CSV has none."""
+    if not any(pa.types.is_nested(field.type) for field in batch.schema):
+        return batch
+    columns = []
+    for column in batch.columns:
+        if pa.types.is_nested(column.type):
+            joined = pc.binary_join(pc.cast(column, pa.list_(pa.string())), ",")
+            column = pc.binary_join_element_wise("{", joined, "}", "")
+        columns.append(column)
+    return pa.RecordBatch.from_arrays(columns, names=batch.schema.names)
