@@ -7,7 +7,9 @@ names the reader of the file made legal; every identifier is quoted all the same
 import io
 from collections.abc import Iterable
 from dataclasses import replace
+from typing import Any, cast
 
+import psycopg
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pacsv
@@ -66,7 +68,8 @@ def create(
     columns = ", ".join(f"{published.quoted(column.name)} {postgres_type(column)}" for column in table.columns)
     connection.execute(text(f"DROP TABLE IF EXISTS {name}"))
     connection.execute(text(f"CREATE TABLE {name} ({columns})"))
-    rows = _copy(connection, table, batches)
+    driver = cast(psycopg.Connection[Any], connection.connection.driver_connection)
+    rows = copy_batches(driver, sql.Identifier(*table.name.split(".")), batches)
     position = position_columns(table)
     if position is not None:
         ra, dec = (published.quoted(column) for column in position)
@@ -87,11 +90,9 @@ def create(
     return rows
 
 
-def _copy(connection: Connection, table: Table, batches: Iterable[pa.RecordBatch]) -> int:
-    """COPY Arrow batches in, as CSV made in C; returns the number of rows."""
-    driver = connection.connection.driver_connection
-    assert driver is not None  # noqa: S101 (a live SQLAlchemy connection has one)
-    statement = sql.SQL("COPY {} FROM STDIN (FORMAT csv)").format(sql.Identifier(*table.name.split(".")))
+def copy_batches(driver: psycopg.Connection[Any], name: sql.Composable, batches: Iterable[pa.RecordBatch]) -> int:
+    """COPY Arrow batches into a relation, as CSV made in C; returns the number of rows."""
+    statement = sql.SQL("COPY {} FROM STDIN (FORMAT csv)").format(name)
     options = pacsv.WriteOptions(include_header=False)
     rows = 0
     with driver.cursor() as cursor, cursor.copy(statement) as copy:

@@ -111,7 +111,7 @@ class DataProduct:
 
 @dataclass(frozen=True, slots=True)
 class StoredFile:
-    """The bytes of one version of a file, as the store took them."""
+    """The bytes of one version of a file, as the store took them; source: where they were offered."""
 
     object_key: str
     size_bytes: int
@@ -119,3 +119,4 @@ class StoredFile:
     md5: str
     media_type: str
     file_name: str
+    source: str

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from urllib.parse import quote
 
 from astropy.coordinates import SkyCoord
-from sqlalchemy import Connection, Row, and_, func, or_, select, text, update
+from sqlalchemy import Connection, and_, func, or_, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 
 from archive.holdings.model import DataProduct, Rights, StoredFile
@@ -41,6 +41,7 @@ class HeldFile:
     last_mod: datetime
     release_date: datetime
     rights: Rights
+    source: str
     superseded: bool
 
 
@@ -62,11 +63,12 @@ _HELD = (
     arc.file.c.last_mod,
     arc.file.c.release_date,
     arc.file.c.rights,
+    arc.file.c.source,
     arc.file.c.superseded_at.is_not(None).label("superseded"),
 )
 
 
-def _held(row: Row[Any]) -> HeldFile:
+def _held(row: Any) -> HeldFile:
     return HeldFile(**row._mapping)
 
 
@@ -163,6 +165,7 @@ def _row(product: DataProduct, stored: StoredFile, version: int, authority: str,
         "file_id_encoded": quote(product.file_id, safe="/:"),
         "object_key": stored.object_key,
         "file_name": stored.file_name,
+        "source": stored.source,
         "media_type": stored.media_type,
         "file_size": stored.size_bytes,
         "sha256": stored.sha256,

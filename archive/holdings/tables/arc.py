@@ -80,6 +80,7 @@ file = Table(
     Column("setup", JSONB, nullable=False, server_default=text("'{}'::jsonb")),
     Column("header", JSONB),
     # the bytes
+    Column("source", Text, nullable=False, comment="where the file was offered: tells two files of one name apart"),
     Column("object_key", Text, nullable=False),
     Column("file_name", Text, nullable=False),
     Column("file_id_encoded", Text, nullable=False, comment="file_id, percent-encoded for a URL's query"),
