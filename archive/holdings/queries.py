@@ -31,6 +31,7 @@ class HeldFile:
     obs_collection: str
     proposal_id: str | None
     dataproduct_type: str | None
+    instrument_name: str | None
     object_key: str
     file_name: str
     media_type: str
@@ -39,7 +40,7 @@ class HeldFile:
     md5: str
     arrived: datetime
     last_mod: datetime
-    release_date: datetime
+    release_date: datetime | None
     rights: Rights
     source: str
     superseded: bool
@@ -53,6 +54,7 @@ _HELD = (
     arc.file.c.obs_collection,
     arc.file.c.proposal_id,
     arc.file.c.dataproduct_type,
+    arc.file.c.instrument_name,
     arc.file.c.object_key,
     arc.file.c.file_name,
     arc.file.c.media_type,
@@ -172,8 +174,8 @@ def _row(product: DataProduct, stored: StoredFile, version: int, authority: str,
         "md5": stored.md5,
         "arrived": now,
         "last_mod": now,
-        # Without a date the data are public from the moment they are here; rights never follow from the date alone.
-        "release_date": product.release_date or now,
+        # What is public without a date is so from the moment it is here; what is proprietary without one stays so.
+        "release_date": product.release_date or (now if product.rights == "public" else None),
     }
 
 

@@ -91,7 +91,7 @@ file = Table(
     # when, and for whom
     Column("arrived", DateTime(timezone=True), nullable=False, server_default=text("now()")),
     Column("last_mod", DateTime(timezone=True), nullable=False, server_default=text("now()")),
-    Column("release_date", DateTime(timezone=True), nullable=False),
+    Column("release_date", DateTime(timezone=True), comment="null of a proprietary file: no date is known"),
     Column("rights", Text, nullable=False),
     Column("superseded_at", DateTime(timezone=True), comment="null: the current version"),
     CheckConstraint(

@@ -1,0 +1,158 @@
+"""The archive, opened: database, store and sphere as the settings say, for the web server, the workers and commands.
+
+The one place where settings become engines and volumes. Whoever opens the archive closes it: the last process that
+does so stops the embedded database.
+"""
+
+import contextlib
+from collections.abc import Iterator
+from contextlib import ExitStack
+from functools import cached_property
+from pathlib import Path
+
+import psycopg
+from pydantic import SecretStr
+from psycopg_pool import ConnectionPool
+from sqlalchemy import text
+
+from archive.access.service import AccessService
+from archive.access.tokens import Secrets
+from archive.database.embedded import EmbeddedServer
+from archive.database.engines import DatabaseUrls, Engines, psycopg_dsn
+from archive.holdings.published import PublishedTables
+from archive.holdings.views import session_settings
+from archive.settings import MiB, Settings
+from archive.sphere.pgsphere import PgSphere
+from archive.sphere.plain import PlainSphere
+from archive.sphere.sphere import Sphere
+from archive.vo.errors import ConfigurationError
+from storage.posix import PosixVolume
+from storage.s3 import S3Volume
+from storage.service import ObjectStore
+from storage.volume import Volume
+
+OPERATOR_TOKEN = "operator.token"  # noqa: S105 (the name of a file)
+
+
+class OpenedArchive:
+    """Everything that a process of the archive stands on; made lazily, so that a command opens only what it uses."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self._stack = ExitStack()
+
+    def __enter__(self) -> "OpenedArchive":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close what was opened, the database last; repeatable."""
+        self._stack.close()
+
+    @cached_property
+    def urls(self) -> DatabaseUrls:
+        """Where the database is, by role; starts or joins the embedded server if no URL is set."""
+        database = self.settings.database
+        if database.owner_url and database.writer_url and database.reader_url:
+            return DatabaseUrls.parse(
+                database.owner_url.get_secret_value(),
+                database.writer_url.get_secret_value(),
+                database.reader_url.get_secret_value(),
+            )
+        self.settings.data_dir.mkdir(parents=True, exist_ok=True)
+        server = EmbeddedServer(
+            self.settings.data_dir,
+            max_connections=database.max_connections,
+            shared_buffers_mib=database.shared_buffers_mib,
+        )
+        return self._stack.enter_context(server)
+
+    @cached_property
+    def engines(self) -> Engines:
+        size = self.settings.database.pool_size
+        engines = Engines(
+            self.urls,
+            pool_sizes={"owner": 1, "writer": size, "reader": size},
+            pool_timeout_s=self.settings.database.pool_timeout_s,
+        )
+        return self._stack.enter_context(engines)
+
+    @cached_property
+    def sphere(self) -> Sphere:
+        """The adapter of the sky that the settings or the database itself name."""
+        wanted = self.settings.database.sphere
+        if wanted == "auto":
+            with self.engines.owner.connect() as connection:
+                found = connection.execute(text("SELECT 1 FROM pg_extension WHERE extname = 'pg_sphere'")).scalar()
+            wanted = "pgsphere" if found else "plain"
+        return PgSphere() if wanted == "pgsphere" else PlainSphere()
+
+    @cached_property
+    def reader_pool(self) -> ConnectionPool[psycopg.Connection[tuple[object, ...]]]:
+        """Connections of the reader role for users' queries: they know the archive's URL, and compile nothing."""
+        told = session_settings(self.settings.public_url, self.settings.access.authority)
+
+        def configure(connection: psycopg.Connection[tuple[object, ...]]) -> None:
+            connection.prepare_threshold = None  # a plan for these very parameters, always
+            for name, value in {**told, "jit": "off", "default_transaction_read_only": "off"}.items():
+                connection.execute("SELECT set_config(%s, %s, false)", (name, value))
+            connection.commit()
+
+        pool: ConnectionPool[psycopg.Connection[tuple[object, ...]]] = ConnectionPool(
+            psycopg_dsn(self.urls.reader),
+            min_size=1,
+            max_size=self.settings.database.pool_size,
+            timeout=self.settings.database.pool_timeout_s,
+            configure=configure,
+            kwargs={"application_name": "uraniborg-tap"},
+            open=True,
+        )
+        self._stack.callback(pool.close)
+        return pool
+
+    @cached_property
+    def published(self) -> PublishedTables:
+        return PublishedTables(self.engines.reader)
+
+    @cached_property
+    def access(self) -> AccessService:
+        return AccessService(self.engines.writer, secrets=Secrets(ttl_s=self.settings.access.token_cache_s))
+
+    @cached_property
+    def store(self) -> ObjectStore:
+        return ObjectStore([volume(self.settings)])
+
+    @property
+    def operator_token_path(self) -> Path:
+        return self.settings.data_dir / OPERATOR_TOKEN
+
+
+def volume(settings: Settings) -> Volume:
+    """The volume that new objects go to."""
+    store = settings.store
+    if store.kind == "posix":
+        settings.store_path.mkdir(parents=True, exist_ok=True)
+        return PosixVolume(settings.store_path)
+    if store.s3_access_key is None or store.s3_secret_key is None:
+        raise ConfigurationError("store.kind is s3, so store.s3_access_key and store.s3_secret_key must be set")
+    return S3Volume(
+        bucket=store.s3_bucket,
+        endpoint=store.s3_endpoint,
+        region=store.s3_region,
+        access_key=_secret(store.s3_access_key),
+        secret_key=_secret(store.s3_secret_key),
+        part_bytes=store.s3_part_mib * MiB,
+    )
+
+
+def _secret(value: SecretStr) -> str:
+    return value.get_secret_value()
+
+
+@contextlib.contextmanager
+def opened(settings: Settings) -> Iterator[OpenedArchive]:
+    """The archive for the length of a command."""
+    with OpenedArchive(settings) as archive:
+        yield archive

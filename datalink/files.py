@@ -1,0 +1,111 @@
+"""A file as it lies: conditional and range requests, validators, digests, a name to save it under (RFC 9110, 9530).
+
+Pure: from a held file and a request's headers to the status, the headers and the bytes' bounds of the answer.
+"""
+
+import base64
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import format_datetime, parsedate_to_datetime
+from urllib.parse import quote
+
+from archive.holdings.queries import HeldFile
+
+_RANGE = re.compile(r"bytes=(\d*)-(\d*)\s*")
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """status: 200, 206, 304 or 416; start, stop: the bytes to send, stop excluded (both 0 where none are sent)."""
+
+    status: int
+    headers: dict[str, str]
+    start: int = 0
+    stop: int = 0
+
+
+def answer(file: HeldFile, request: Mapping[str, str]) -> Answer:
+    """What to answer to a GET or HEAD with these headers (names in lower case).
+
+    One range is honoured; several, or one in another unit, are answered with the whole file, as RFC 9110 §14.2 allows.
+    """
+    headers = validators(file)
+    if _unchanged(file, request):
+        return Answer(304, headers)
+    headers |= {
+        "content-type": file.media_type,
+        "content-disposition": disposition(file.file_name),
+        "accept-ranges": "bytes",
+        "content-length": str(file.size_bytes),
+    }
+    span = _RANGE.fullmatch(request.get("range", "").strip())
+    if span is None or span.groups() == ("", "") or not _range_still_holds(file, request):
+        return Answer(200, headers, 0, file.size_bytes)
+    first, last = span.groups()
+    if first:
+        start, stop = int(first), min(int(last) + 1 if last else file.size_bytes, file.size_bytes)
+    else:
+        start, stop = max(file.size_bytes - int(last), 0), file.size_bytes
+    if start >= stop:
+        return Answer(416, validators(file) | {"content-range": f"bytes */{file.size_bytes}", "content-length": "0"})
+    headers |= {
+        "content-range": f"bytes {start}-{stop - 1}/{file.size_bytes}",
+        "content-length": str(stop - start),
+    }
+    return Answer(206, headers, start, stop)
+
+
+def validators(file: HeldFile) -> dict[str, str]:
+    """What tells a client whether it has these very bytes: ETag, date, digests of the whole file."""
+    sha256 = base64.b64encode(bytes.fromhex(file.sha256)).decode()
+    md5 = base64.b64encode(bytes.fromhex(file.md5)).decode()
+    return {
+        "etag": _etag(file),
+        "last-modified": format_datetime(_modified(file), usegmt=True),
+        "repr-digest": f"sha-256=:{sha256}:, md5=:{md5}:",
+        "digest": f"SHA-256={sha256},MD5={md5}",
+    }
+
+
+def disposition(name: str) -> str:
+    """Content-Disposition for a file's name; the plain form for old clients, RFC 6266's for the others."""
+    plain = name.encode("ascii", "replace").decode().replace("?", "_")
+    plain = re.sub(r'["\\\x00-\x1f]', "_", plain)
+    return f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(name, safe='')}"
+
+
+def _etag(file: HeldFile) -> str:
+    return f'"{file.sha256}"'
+
+
+def _modified(file: HeldFile) -> datetime:
+    return file.arrived.astimezone(UTC).replace(microsecond=0)
+
+
+def _unchanged(file: HeldFile, request: Mapping[str, str]) -> bool:
+    """If-None-Match comes before If-Modified-Since (RFC 9110 §13.2.2)."""
+    tags = request.get("if-none-match")
+    if tags is not None:
+        return tags.strip() == "*" or _etag(file) in [tag.strip().removeprefix("W/") for tag in tags.split(",")]
+    since = _date(request.get("if-modified-since"))
+    return since is not None and _modified(file) <= since
+
+
+def _range_still_holds(file: HeldFile, request: Mapping[str, str]) -> bool:
+    """If-Range: a range of other bytes than the client has would spoil its file."""
+    condition = request.get("if-range")
+    if condition is None:
+        return True
+    return condition.strip() == _etag(file) or _date(condition) == _modified(file)
+
+
+def _date(text: str | None) -> datetime | None:
+    if not text:
+        return None
+    try:
+        moment = parsedate_to_datetime(text)
+    except ValueError:
+        return None
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
