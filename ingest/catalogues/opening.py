@@ -1,0 +1,30 @@
+"""The unpacked bytes of a file, whatever it is packed with: a stream, or a temporary file where one must seek."""
+
+import bz2
+import gzip
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+
+@contextmanager
+def opened(path: Path, *, seekable: bool = False) -> Iterator[IO[bytes]]:
+    """The unpacked bytes of a plain, .gz or .bz2 file; unpacked into a temporary file where one must seek back."""
+    with path.open("rb") as file:
+        magic = file.read(3)
+    openers = {b"\x1f\x8b": gzip.open, b"BZ": bz2.open}
+    opener: Any = openers.get(magic[:2])
+    if opener is None:
+        with path.open("rb") as file:
+            yield file
+    elif not seekable:
+        with opener(path, "rb") as packed:
+            yield packed
+    else:
+        with opener(path, "rb") as packed, tempfile.TemporaryFile() as plain:
+            shutil.copyfileobj(packed, plain, 1 << 20)
+            plain.seek(0)
+            yield plain

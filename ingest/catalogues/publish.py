@@ -1,0 +1,212 @@
+"""From a table as its file has it to one the archive can publish: names, units, UCDs, one main position, coverage.
+
+No database: the table's DDL, its index on the sky and its rows in TAP_SCHEMA are ingest.queries' and
+archive.holdings.published's.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pyarrow as pa
+from astropy.coordinates import SkyCoord
+
+from archive.vo.columns import Column, Table
+from archive.vo.regions import Circle
+from ingest.catalogues.metadata import IDENTIFIERS, is_no_unit, ucd, ucd_of_name, vounit
+from ingest.catalogues.model import Catalogue, Coverage, NotACatalogueError, SourceColumn, SourceTable
+from ingest.catalogues.names import unique_identifiers
+from ingest.catalogues.positions import PositionColumns, icrs_degrees, position_columns
+from ingest.findings import Finding
+
+RA_MAIN, DEC_MAIN = "pos.eq.ra;meta.main", "pos.eq.dec;meta.main"
+
+
+def published(source: SourceTable, table_name: str, *, chunk_rows: int = 50_000) -> Catalogue:
+    """The catalogue of a source table.
+
+    table_name: schema and table, both identifiers. chunk_rows: the most rows of a batch, and all that is held at once.
+    Columns `ra_deg` and `dec_deg` (double, ICRS) are added at the end where the file's own are not ICRS degrees in
+    [0, 360) in every row. Raises NotACatalogueError for a table without columns or rows.
+    """
+    if not source.columns:
+        raise NotACatalogueError(f"{table_name} has no column that could be published")
+    findings = list(source.findings)
+    position = position_columns(source)
+    survey = _survey(source, position, chunk_rows)
+    if survey.rows == 0:
+        raise NotACatalogueError(f"{table_name} has no rows")
+    if position is None:
+        findings.append(
+            Finding("warning", "no_position", "table", "no position was recognised: no index on the sky",
+                    "name the columns ra and dec, or give them the UCDs pos.eq.ra;meta.main and pos.eq.dec;meta.main")
+        )  # fmt: skip
+    derived = position is not None and (not position.direct or survey.outside > 0)
+    if position is not None and survey.outside:
+        findings.append(
+            Finding("warning", "positions_out_of_range", source.columns[position.lon].name,
+                    f"{survey.outside} rows have no position in [0, 360) x [-90, 90] as they stand",
+                    "the columns ra_deg and dec_deg hold what could be brought there, NULL for the rest")
+        )  # fmt: skip
+    columns, more = _columns(source, position, derived)
+    findings += more
+    ra, dec = _main_names(columns, position, derived)
+    table = Table(table_name, columns, source.description, title=source.title, rows=survey.rows)
+    batches = _Batches(source, position if derived else None, table, chunk_rows)
+    return Catalogue(table, batches, survey.coverage(), ra, dec, tuple(findings))
+
+
+def _main_names(
+    columns: tuple[Column, ...], position: PositionColumns | None, derived: bool
+) -> tuple[str | None, str | None]:
+    if position is None:
+        return None, None
+    return (columns[-2].name, columns[-1].name) if derived else (columns[position.lon].name, columns[position.lat].name)
+
+
+@dataclass(frozen=True, slots=True)
+class _Batches:
+    """The rows, as often as one asks for them."""
+
+    source: SourceTable
+    position: PositionColumns | None  # set where ra_deg and dec_deg are added
+    table: Table
+    chunk_rows: int
+
+    def __iter__(self) -> Iterator[pa.RecordBatch]:
+        names = [column.name for column in self.table.columns]
+        for arrays in self.source.read(self.chunk_rows):
+            added = icrs_degrees(self.position, arrays[self.position.lon], arrays[self.position.lat]) \
+                if self.position else ()  # fmt: skip
+            yield pa.RecordBatch.from_arrays([*arrays, *added], names)
+
+
+def _columns(
+    source: SourceTable, position: PositionColumns | None, derived: bool
+) -> tuple[tuple[Column, ...], list[Finding]]:
+    names = unique_identifiers(column.name for column in source.columns)
+    main = (position.lon, position.lat) if position else (-1, -1)
+    findings: list[Finding] = []
+    columns = []
+    for index, (told, name) in enumerate(zip(source.columns, names, strict=True)):
+        column, more = _column(told, name)
+        findings += more
+        # One main position and no other: UCDs of the file that say main, or the pair's own, are settled here.
+        if column.ucd in (RA_MAIN, DEC_MAIN) and (index not in main or derived):
+            column = replace(column, ucd=column.ucd.removesuffix(";meta.main"))
+        if position and index in main and not derived:
+            column = replace(column, ucd=(RA_MAIN, DEC_MAIN)[main.index(index)], unit="deg", principal=True)
+        columns.append(column)
+    columns = _with_identifier(columns)
+    if position and derived:
+        ra, dec = unique_identifiers(("ra_deg", "dec_deg"), taken=names)
+        about = f"from {source.columns[main[0]].name} and {source.columns[main[1]].name}, {position.frame.upper()}"
+        columns.append(Column(ra, "double", unit="deg", ucd=RA_MAIN, description=f"Right ascension, ICRS: {about}",
+                              principal=True))  # fmt: skip
+        columns.append(Column(dec, "double", unit="deg", ucd=DEC_MAIN, description=f"Declination, ICRS: {about}",
+                              principal=True))  # fmt: skip
+    return tuple(columns), findings
+
+
+def _column(told: SourceColumn, name: str) -> tuple[Column, list[Finding]]:
+    findings = []
+    about = [" ".join(told.description.split())] if told.description else []
+    unit = vounit(told.unit)
+    if unit is None and told.unit and not is_no_unit(told.unit):
+        about.append(f"(unit in the file: {told.unit.strip()})")
+        findings.append(Finding("info", "unit_unknown", told.name, f"the unit {told.unit.strip()!r} is none of VOUnits",
+                                "it is kept in the description"))  # fmt: skip
+    known = ucd(told.ucd)
+    if known is None and told.ucd:
+        findings.append(Finding("info", "ucd_unknown", told.name, f"{told.ucd!r} is no UCD1+ and is left out"))
+    recorded = known or ucd_of_name(name)
+    if unit is None and is_no_unit(told.unit) and (recorded or "").startswith("phot.mag;"):
+        unit = "mag"
+    if name != told.name.lower():
+        about.append(f"(in the file: {told.name})")
+    column = Column(
+        name, told.datatype, told.arraysize, told.xtype, unit, recorded, told.utype,
+        " ".join(about) or None,
+    )  # fmt: skip
+    return column, findings
+
+
+def _with_identifier(columns: list[Column]) -> list[Column]:
+    """meta.id;meta.main for one column: the first that says so, else the first whose name is an identifier's."""
+    main = "meta.id;meta.main"
+    said = [index for index, column in enumerate(columns) if column.ucd == main]
+    if not said:
+        names = [column.name for column in columns]
+        known = [names.index(name) for name in IDENTIFIERS if name in names]
+        said = [index for index in known if columns[index].ucd is None and columns[index].datatype != "double"][:1]
+    return [
+        replace(column, ucd=main, principal=True) if index in said[:1]
+        else replace(column, ucd="meta.id") if index in said
+        else column
+        for index, column in enumerate(columns)
+    ]  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class _Survey:
+    """What a look at every row told. outside: rows whose cells are not ICRS degrees in range, though present."""
+
+    rows: int
+    placed: int
+    outside: int
+    centre: tuple[float, float] | None
+    radius: float
+
+    def coverage(self) -> Coverage:
+        if self.centre is None or self.placed == 0:
+            return Coverage(self.rows, self.placed, None, whole_sky=self.placed > 0)
+        # A single row is a point: its circle is one arcsecond.
+        return Coverage(self.rows, self.placed, Circle(*self.centre, max(self.radius, 1 / 3600)))
+
+
+def _survey(source: SourceTable, position: PositionColumns | None, chunk_rows: int) -> _Survey:
+    """Two passes over the positions: their mean direction, then the farthest from it; no row is held."""
+    rows = placed = outside = 0
+    total = np.zeros(3)
+    for arrays in source.read(chunk_rows):
+        rows += len(arrays[0])
+        if position is None:
+            continue
+        vectors = _vectors(position, arrays)
+        placed += len(vectors)
+        total += vectors.sum(axis=0)
+        outside += _outside(position, arrays)
+    length = float(np.linalg.norm(total))
+    if position is None or placed == 0:
+        return _Survey(rows, placed, outside, None, 0.0)
+    # Positions all over the sky cancel each other: no centre means anything then.
+    if length < 0.05 * placed:
+        return _Survey(rows, placed, outside, None, 180.0)
+    mean = total / length
+    farthest = 0.0
+    for arrays in source.read(chunk_rows):
+        vectors = _vectors(position, arrays)
+        if len(vectors):
+            # The chord keeps its precision at small angles, where a cosine has lost it.
+            farthest = max(farthest, float(np.linalg.norm(vectors - mean, axis=1).max()))
+    radius = float(np.degrees(2 * np.arcsin(min(farthest / 2, 1.0))))
+    if radius > 90:
+        return _Survey(rows, placed, outside, None, 180.0)
+    sky = SkyCoord(*mean, representation_type="cartesian").spherical
+    # Rounding up by 1e-9 degrees keeps the farthest row inside its own circle.
+    return _Survey(rows, placed, outside, (float(sky.lon.deg) % 360, float(sky.lat.deg)), radius + 1e-9)
+
+
+def _vectors(position: PositionColumns, arrays: list[pa.Array]) -> np.ndarray:
+    """Unit vectors, shape (rows with a position, 3)."""
+    ra, dec = icrs_degrees(position, arrays[position.lon], arrays[position.lat])
+    lon, lat = (np.radians(column.drop_null().to_numpy(zero_copy_only=False)) for column in (ra, dec))
+    return np.column_stack([np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), np.sin(lat)])
+
+
+def _outside(position: PositionColumns, arrays: list[pa.Array]) -> int:
+    if not position.direct:
+        return 0
+    lon, lat = (arrays[index].cast(pa.float64()).fill_null(0).to_numpy(zero_copy_only=False)
+                for index in (position.lon, position.lat))  # fmt: skip
+    return int((~((lon >= 0) & (lon < 360) & (lat >= -90) & (lat <= 90))).sum())
