@@ -114,7 +114,7 @@ class OpenedArchive:
 
     @cached_property
     def published(self) -> PublishedTables:
-        return PublishedTables(self.engines.reader)
+        return PublishedTables(self.engines.writer)
 
     @cached_property
     def access(self) -> AccessService:

@@ -1,0 +1,89 @@
+"""`uraniborg settings`, `serve`, `worker` and `doctor`: running the archive and looking after it."""
+
+import json
+import sys
+from collections.abc import Callable
+
+import click
+
+from archive.app.context import Context
+from archive.app.processes import run_web, run_worker_process, serve
+
+
+@click.command("settings")
+@click.option("--json", "as_json", is_flag=True, help="As a JSON object by key.")
+@click.pass_obj
+def settings_command(context: Context, as_json: bool) -> None:
+    """The settings in force, and where each came from. Secrets are masked."""
+    rows = list(context.loaded.rows())
+    if as_json:
+        click.echo(json.dumps({key: {"value": value, "origin": origin} for key, value, origin, _ in rows}, indent=2))
+        return
+    width = max(len(key) for key, *_ in rows)
+    for key, value, origin, description in rows:
+        click.echo(f"{key:{width}}  {value or '-':24}  {origin:20}  {description}")
+
+
+def _server_options(function: Callable[..., None]) -> Callable[..., None]:
+    for option in (
+        click.option("--host", help="Address to listen on."),
+        click.option("--port", type=int, help="TCP port to listen on."),
+        click.option("--public-url", help="What users type, e.g. https://archive.example."),
+        click.option("--web-workers", type=int, help="Web processes."),
+    ):
+        function = option(function)
+    return function
+
+
+@click.command("serve")
+@_server_options
+@click.option("--job-workers", type=int, help="Job processes.")
+@click.option("--web-only", is_flag=True, help="No job processes: they run elsewhere (`uraniborg worker`).")
+@click.pass_obj
+def serve_command(
+    context: Context,
+    host: str | None,
+    port: int | None,
+    public_url: str | None,
+    web_workers: int | None,
+    job_workers: int | None,
+    web_only: bool,
+) -> None:
+    """Serve the archive: its database if embedded, web workers, job workers; restarts what dies."""
+    context.take(
+        {
+            "server.host": host,
+            "server.port": port,
+            "server.public_url": public_url,
+            "server.web_workers": web_workers,
+            "server.job_workers": 0 if web_only else job_workers,
+        }
+    )
+    sys.exit(serve(context))
+
+
+@click.command("worker")
+@click.pass_obj
+def worker_command(context: Context) -> None:
+    """Run jobs until told to stop: one process of those that `serve` starts, for another machine."""
+    sys.exit(run_worker_process(context.archive))
+
+
+@click.command("web", hidden=True)
+@_server_options
+@click.option("--socket", "descriptor", type=int, help="An open listening socket to serve on.")
+@click.pass_obj
+def web_command(
+    context: Context,
+    host: str | None,
+    port: int | None,
+    public_url: str | None,
+    web_workers: int | None,
+    descriptor: int | None,
+) -> None:
+    """One web process, as `serve` starts it."""
+    context.take({"server.host": host, "server.port": port, "server.public_url": public_url})
+    run_web(context, descriptor)
+
+
+COMMANDS: tuple[click.Command, ...] = (settings_command, serve_command, worker_command, web_command)

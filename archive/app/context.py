@@ -1,0 +1,66 @@
+"""What every command is given: the settings, and the archive, opened when first used and closed at the command's end."""
+
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import click
+from sqlalchemy import Engine
+
+from archive.app.opened import OpenedArchive
+from archive.settings import Loaded, Settings
+
+
+class Context:
+    """click's `ctx.obj`. Options of the command line are put in before the settings are first read."""
+
+    def __init__(self) -> None:
+        self.data_dir: Path | None = None
+        self.options: dict[str, Any] = {}
+
+    def take(self, options: Mapping[str, Any]) -> None:
+        """Options of a command, by settings' key; None is not given."""
+        self.options.update(options)
+
+    @cached_property
+    def loaded(self) -> Loaded:
+        return Loaded.load(self.data_dir, self.options)
+
+    @property
+    def settings(self) -> Settings:
+        return self.loaded.settings
+
+    @cached_property
+    def archive(self) -> OpenedArchive:
+        archive = OpenedArchive(self.settings)
+        click.get_current_context().find_root().call_on_close(archive.close)
+        return archive
+
+    @property
+    def writer(self) -> Engine:
+        return self.archive.engines.writer
+
+
+def with_data_dir(command: click.Command) -> click.Command:
+    """Give a command, and all below it, the option --data-dir."""
+    if isinstance(command, click.Group):
+        for inner in command.commands.values():
+            with_data_dir(inner)
+    if not any(parameter.name == "data_dir" for parameter in command.params):
+        command.params.append(
+            click.Option(
+                ["--data-dir"],
+                type=click.Path(file_okay=False, path_type=Path),
+                expose_value=False,
+                is_eager=True,
+                callback=_take_data_dir,
+                help="Folder that holds everything the archive keeps.  [default: data, or URANIBORG_DATA_DIR]",
+            )
+        )
+    return command
+
+
+def _take_data_dir(context: click.Context, parameter: click.Parameter, value: Path | None) -> None:
+    if value is not None:
+        context.find_root().obj.data_dir = value

@@ -1,0 +1,115 @@
+"""The processes of a running archive: what `serve` supervises, and what each child does."""
+
+import logging
+import os
+import signal
+import socket
+import sys
+import threading
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+
+import uvicorn
+
+from archive.app.context import Context
+from archive.app.opened import OpenedArchive
+from archive.app.supervisor import ChildSpec, Supervisor
+from archive.settings import Settings
+from archive.vo.errors import ConfigurationError
+
+log = logging.getLogger(__name__)
+
+
+def serve(context: Context, *, ready: Callable[[str], None] | None = None) -> int:
+    """Run the archive until SIGTERM or SIGINT; returns the exit status.
+
+    ready: called once, with the public URL, when the web server answers.
+    """
+    settings = context.settings
+    listening = _listen(settings)
+    try:
+        port = listening.getsockname()[1]
+        if settings.server.port != port:  # port 0: a free one was taken, and children must name the same
+            context.take({"server.port": port})
+            context.__dict__.pop("loaded", None)
+            settings = context.settings
+        archive = context.archive
+        archive.urls  # noqa: B018 (starts the database: children then only join it)
+        url = f"http://{settings.server.host}:{port}"
+        if ready is not None:
+            threading.Thread(target=_tell_when_ready, args=(url, settings.public_url, ready), daemon=True).start()
+        return Supervisor(
+            _children(settings, listening.fileno(), context.options),
+            stop_timeout_s=settings.server.stop_timeout_s + 5.0,
+            restart_min_s=settings.server.restart_min_s,
+            restart_max_s=settings.server.restart_max_s,
+        ).run()
+    finally:
+        listening.close()
+
+
+def _children(settings: Settings, descriptor: int, options: dict[str, object]) -> list[ChildSpec]:
+    program = [sys.executable, "-m", "uraniborg"]
+    where = ["--data-dir", str(settings.data_dir)]
+    environment = {f"URANIBORG_{key.replace('.', '__').upper()}": str(value) for key, value in options.items() if value is not None}
+    web = [
+        ChildSpec(f"web-{number}", [*program, "web", *where, "--socket", str(descriptor)], environment, (descriptor,))
+        for number in range(1, settings.server.web_workers + 1)
+    ]
+    jobs = [
+        ChildSpec(f"worker-{number}", [*program, "worker", *where], environment)
+        for number in range(1, settings.server.job_workers + 1)
+    ]
+    return web + jobs
+
+
+def run_web(context: Context, descriptor: int | None) -> None:
+    """One web process: the application on an open socket, or on one of its own."""
+    settings = context.settings
+    listening = socket.socket(fileno=descriptor) if descriptor is not None else _listen(settings)
+    config = uvicorn.Config(
+        context.create_app(settings, context.archive),
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=True,
+        forwarded_allow_ips=settings.server.trusted_proxies,
+        timeout_graceful_shutdown=max(1, int(settings.server.stop_timeout_s)),
+        timeout_keep_alive=30,
+        h11_max_incomplete_event_size=256 * 1024,
+    )
+    uvicorn.Server(config).run(sockets=[listening])
+
+
+def _listen(settings: Settings) -> socket.socket:
+    host, port = settings.server.host, settings.server.port
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listening = socket.socket(family, socket.SOCK_STREAM)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind((host, port))
+    except OSError as problem:
+        listening.close()
+        raise ConfigurationError(
+            f"cannot listen on {host} port {port}: {problem.strerror}; choose another with --port (0 takes a free one)"
+        ) from None
+    listening.listen(512)
+    listening.set_inheritable(True)
+    return listening
+
+
+def _tell_when_ready(url: str, public_url: str, ready: Callable[[str], None]) -> None:
+    """Ask until the archive says that it is available."""
+    pause = threading.Event()
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    for _ in range(600):
+        try:
+            with opener.open(f"{url}/availability", timeout=5) as response:
+                if response.status == 200:
+                    ready(public_url)
+                    return
+        except OSError:
+            pause.wait(0.1)
+
+

@@ -1,0 +1,40 @@
+"""/tap: sync by GET and POST, examples, a page for people. Async is archive.jobs', VOSI the front door's."""
+
+from importlib import resources
+from typing import Annotated
+
+from fastapi import APIRouter, Depends
+from fastapi.responses import HTMLResponse, Response
+
+from archive.access.identity import User
+from archive.access.router import current_user
+from archive.vo.dali import Parameters, parameters
+from archive.vo.routes import DaliRoute, provided
+from archive.vo.streaming import StreamedResponse
+from tap.service import TapService
+
+router = APIRouter(route_class=DaliRoute, tags=["TAP"])
+
+
+@router.get("/sync")
+@router.post("/sync")
+def sync(
+    asked: Annotated[Parameters, Depends(parameters)],
+    user: Annotated[User, Depends(current_user)],
+    tap: Annotated[TapService, provided(TapService)],
+) -> Response:
+    """TAP 1.1 §2.1: the result itself."""
+    prepared = tap.prepare(asked, user, timeout_s=tap.limits.sync_timeout_s)
+    name = f'inline; filename="result.{prepared.writer.extension}"'
+    return StreamedResponse(
+        prepared.open,
+        media_type=prepared.writer.media_type,
+        headers={"Content-Disposition": name},
+        cancel=prepared.cancel,
+    )
+
+
+@router.get("/examples", response_class=HTMLResponse)
+def examples() -> Response:
+    """TAP 1.1 §2.6, DALI 1.1 §2.3: queries to begin with, for people and for clients (TAP-42)."""
+    return HTMLResponse(resources.files("tap").joinpath("examples.html").read_text(encoding="utf-8"))

@@ -1,0 +1,183 @@
+"""A TAP query in the order it happens: parameters, parser, names, SQL, rows (journey ii).
+
+The same for /sync and for a job of /async: `TapService.start` makes an Answer, whose bytes the caller sends or stores.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import psycopg
+from psycopg_pool import ConnectionPool
+
+from archive.access.identity import User
+from archive.holdings.published import PublishedTables, quoted
+from archive.sphere.sphere import Sphere
+from archive.vo.columns import Table
+from archive.vo.dali import Parameters, Upload, UploadedFile
+from archive.vo.errors import QueryError, TooLargeError, UsageError
+from archive.vo.formats import Writer
+from archive.vo.votable import Info, read_votable
+from tap import queries
+from tap.adql.names import PublishedSchema, PublishedTable, check
+from tap.adql.parser import parse
+from tap.adql.postgres import translate
+from tap.queries import RunningQuery, Statement
+
+LANGUAGES = ("ADQL", "ADQL-2.0", "ADQL-2.1")
+UPLOAD_SCHEMA = "tap_upload"
+SERVER = "Uraniborg"
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a query may cost. Rows, seconds, bytes; see archive.settings.Tap."""
+
+    default_maxrec: int = 100_000
+    hard_maxrec: int = 20_000_000
+    sync_timeout_s: float = 60.0
+    batch_rows: int = 10_000
+    upload_max_rows: int = 1_000_000
+    upload_max_bytes: int = 64 * 1024 * 1024
+    max_depth: int = 200
+    max_query_bytes: int = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A query that has begun: its first rows are there. `chunks` may be called once; `cancel` at any time."""
+
+    writer: Writer
+    running: RunningQuery
+    infos: tuple[Info, ...]
+
+    def chunks(self) -> Iterator[bytes]:
+        """The document, a piece at a time, in constant memory."""
+        batches = self.running.batches()
+        try:
+            yield from self.writer.write(
+                self.running.columns,
+                batches,
+                infos=self.infos,
+                overflow=lambda: self.running.overflow,
+                table_name="result",
+            )
+        finally:
+            self.running.close()
+
+
+class TapService:
+    """Answers ADQL over what is published."""
+
+    def __init__(
+        self,
+        pool: ConnectionPool[psycopg.Connection[tuple[object, ...]]],
+        published: PublishedTables,
+        sphere: Sphere,
+        limits: Limits,
+    ) -> None:
+        self._pool = pool
+        self._published = published
+        self._sphere = sphere
+        self.limits = limits
+
+    def prepare(
+        self, parameters: Parameters, user: User, *, timeout_s: float, open_part: "OpenPart | None" = None
+    ) -> "Prepared":
+        """Read and check a request; nothing has run yet, so a mistake costs nothing.
+
+        open_part: how an inline upload is opened where it does not lie in the request (a job's lies in the store).
+        """
+        _check_language(parameters)
+        text = parameters.required("QUERY")
+        if len(text.encode()) > self.limits.max_query_bytes:
+            raise TooLargeError(f"the query is longer than {self.limits.max_query_bytes} bytes, the limit here")
+        writer = parameters.responseformat()
+        maxrec = parameters.maxrec(self.limits.default_maxrec, self.limits.hard_maxrec)
+        uploads = tuple(self._upload(upload, open_part) for upload in parameters.uploads())
+        statement = self._translate(text, maxrec, uploads)
+        running = RunningQuery(
+            self._pool,
+            statement,
+            self._sphere,
+            timeout_s=timeout_s,
+            batch_rows=self.limits.batch_rows,
+            maxrec=maxrec,
+        )
+        return Prepared(writer, running, _infos(text, maxrec, self.limits.hard_maxrec, user))
+
+    def schema(self, uploads: Sequence[queries.Upload] = ()) -> PublishedSchema:
+        """What a query may name: what is published now, and its own uploads."""
+        tables = {
+            name: PublishedTable(published.table, published.sql_name)
+            for name, published in self._published.tables().items()
+        }
+        for upload in uploads:
+            tables[upload.table.name.lower()] = PublishedTable(upload.table, upload.sql_name)
+        return PublishedSchema(tables)
+
+    def _translate(self, text: str, maxrec: int, uploads: tuple[queries.Upload, ...]) -> Statement:
+        tree = parse(text, max_depth=self.limits.max_depth)
+        query = translate(check(tree, self.schema(uploads)), self._sphere, maxrec)
+        return Statement(query.sql, query.parameters, query.columns, uploads)
+
+    def _upload(self, upload: Upload, open_part: "OpenPart | None") -> queries.Upload:
+        if upload.url is not None:
+            raise UsageError(
+                f"UPLOAD: {upload.name} is to be fetched from a URL, which this service does not do; send it inline "
+                "(UPLOAD=name,param:part)"
+            )
+        part = upload.file if open_part is None else open_part(upload.name)
+        if part is None:
+            raise UsageError(f"UPLOAD: {upload.name} came without its table")
+        columns, batches = read_votable(
+            part.file, max_rows=self.limits.upload_max_rows, max_bytes=self.limits.upload_max_bytes
+        )
+        table = Table(f"{UPLOAD_SCHEMA}.{upload.name}", tuple(columns))
+        return queries.Upload(table, batches, quoted(f"{UPLOAD_SCHEMA}_{upload.name.lower()}"))
+
+
+OpenPart = Callable[[str], UploadedFile | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A checked request: `open` runs it to its first page, `cancel` ends it from any thread."""
+
+    writer: Writer
+    running: RunningQuery
+    infos: tuple[Info, ...]
+
+    def open(self) -> Iterator[bytes]:
+        self.running.open()
+        return Answer(self.writer, self.running, self.infos).chunks()
+
+    def cancel(self) -> None:
+        self.running.cancel()
+
+
+def _check_language(parameters: Parameters) -> None:
+    language = parameters.single("LANG")
+    if language is None:
+        raise UsageError(f"LANG is missing; this service understands {', '.join(LANGUAGES)}")
+    if language.upper() not in LANGUAGES:
+        raise UsageError(f"LANG={language} is not understood here; this service understands {', '.join(LANGUAGES)}")
+    request = parameters.single("REQUEST")
+    if request is not None and request.lower() != "doquery":
+        raise UsageError(f"REQUEST={request} is not known; TAP has doQuery only, and does not need it")
+
+
+def _infos(text: str, maxrec: int, hard: int, user: User) -> tuple[Info, ...]:
+    """What a result says of itself (TAP-25, user needs 2 and 9)."""
+    now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return (
+        Info("standardID", "ivo://ivoa.net/std/TAP"),
+        Info("SERVER", SERVER),
+        Info("QUERY", text),
+        Info("IDENTITY", "anonymous" if user.is_anonymous else str(user.name)),
+        Info("TIMESTAMP", now),
+        Info("MAXREC", str(maxrec), f"rows at the most; set MAXREC for more, up to {hard}"),
+    )
+
+
+__all__ = ["Answer", "Limits", "Prepared", "QueryError", "TapService"]

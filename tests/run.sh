@@ -1,0 +1,7 @@
+#!/bin/sh
+# All that CI runs, in the order of cost. Argument: the folder of the environment's programs.
+set -eu
+bin=${1:-.venv/bin}
+sh tests/check.sh "$bin"
+echo "== pytest"
+exec "$bin/python" -m pytest -q -n "${PYTEST_WORKERS:-2}" --dist loadfile tests
