@@ -1,0 +1,158 @@
+"""What should be there: the rows of objects, and the one feed of events of the whole archive.
+
+Functions on a SQLAlchemy Connection of role writer, within the caller's transaction. What is there, the volumes know.
+
+The feed. A reader keeps one number, the last event_id it has seen, and must never miss an event. Numbers taken while
+writing cannot promise that: a transaction may take 5, and commit after a reader has gone past 6. So a row is written
+without a number, with the id of its transaction (xid). Numbers are given later, under a lock, in the order of
+(xid, entry), and only to rows of transactions below the oldest one that still runs (pg_snapshot_xmin): of those, none
+can come later.
+Hence event_id grows without gaps, whoever reads sees a prefix of the feed that will not change, and a number handed out
+once holds for ever. The price: a long transaction that writes anything delays the numbers, never an event.
+
+A feed restored into another server (pg_dump) brings transaction ids of a strange clock. Numbers given stay valid, which
+ids kept as the order would not. A row that is visible though its xid is not below the next one to be given out can only
+come from there, is committed, and gets its number too.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, delete, exists, func, insert, select, text
+
+from storage.service import StoredObject
+from storage.tables import event, stored_object
+
+# One key of PostgreSQL's advisory locks, ours by choice ("feed" in ASCII).
+_FEED_LOCK = 0x66656564
+
+_NUMBER_EVENTS = text(
+    """
+    WITH waiting AS (
+        SELECT entry, row_number() OVER (ORDER BY xid, entry) AS place
+        FROM store.event
+        WHERE event_id IS NULL
+          AND (xid < pg_snapshot_xmin(pg_current_snapshot())::text::bigint
+               OR xid >= pg_snapshot_xmax(pg_current_snapshot())::text::bigint)
+    )
+    UPDATE store.event AS e
+    SET event_id = waiting.place + coalesce((SELECT max(event_id) FROM store.event), 0)
+    FROM waiting
+    WHERE e.entry = waiting.entry
+    """
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One event of the feed. event_id: its place, 1 and up; event_time: when its transaction began, UTC."""
+
+    event_id: int
+    event_time: datetime
+    kind: str
+    file_id: str | None
+    version: int | None
+    detail: Mapping[str, Any]
+
+
+def append_event(
+    connection: Connection,
+    kind: str,
+    file_id: str | None = None,
+    version: int | None = None,
+    detail: Mapping[str, Any] | None = None,
+) -> None:
+    """Write an event; it enters the feed when the transaction commits, and not at all if it does not.
+
+    kind: a word of the room that writes it. detail: what JSON can hold.
+    """
+    append_events(connection, [(kind, file_id, version, detail)])
+
+
+def append_events(
+    connection: Connection, events: Iterable[tuple[str, str | None, int | None, Mapping[str, Any] | None]]
+) -> None:
+    """Write many events at once: (kind, file_id, version, detail)."""
+    rows = [
+        {"kind": kind, "file_id": file_id, "version": version, "detail": dict(detail or {})}
+        for kind, file_id, version, detail in events
+    ]
+    if rows:
+        connection.execute(insert(event), rows)
+
+
+def number_events(connection: Connection) -> int:
+    """Give their place in the feed to all events that cannot be preceded any more; how many.
+
+    Commit before the numbers are told to anyone. Does nothing while another connection is at it. READ COMMITTED only:
+    an older snapshot would fail on the unique number rather than give one twice.
+    """
+    if not connection.scalar(select(func.pg_try_advisory_xact_lock(_FEED_LOCK))):
+        return 0
+    return connection.execute(_NUMBER_EVENTS).rowcount
+
+
+def read_events(connection: Connection, after_id: int = 0, limit: int = 1_000) -> list[Event]:
+    """The events after event after_id (0: from the beginning), in the feed's order, at most limit.
+
+    Whoever goes on from the last event_id of the answer misses none, whatever commits in between and however late.
+    Numbers waiting events first if the transaction may write, so commit before telling them.
+    """
+    if connection.scalar(text("SELECT current_setting('transaction_read_only')")) == "off":
+        number_events(connection)
+    columns = (event.c.event_id, event.c.event_time, event.c.kind, event.c.file_id, event.c.version, event.c.detail)
+    statement = select(*columns).where(event.c.event_id > after_id).order_by(event.c.event_id).limit(limit)
+    return [Event(**row) for row in connection.execute(statement).mappings()]
+
+
+def add_object(connection: Connection, stored: StoredObject) -> None:
+    """Record an object that a volume has taken: object first, row second."""
+    connection.execute(
+        insert(stored_object).values(
+            volume=stored.volume,
+            key=stored.key,
+            size_bytes=stored.size_bytes,
+            sha256=stored.sha256,
+            md5=stored.md5,
+        )
+    )
+
+
+def remove_object(connection: Connection, volume: str, key: str) -> bool:
+    """Strike an object from the record; False if it was not there. Row first, then, after the commit, the object."""
+    statement = delete(stored_object).where(stored_object.c.volume == volume, stored_object.c.key == key)
+    return connection.execute(statement).rowcount == 1
+
+
+def find_object(connection: Connection, key: str) -> StoredObject | None:
+    """The record of a key, on whichever volume; None if there is none."""
+    columns = [stored_object.c[name] for name in ("key", "volume", "size_bytes", "sha256", "md5")]
+    row = connection.execute(select(*columns).where(stored_object.c.key == key).limit(1)).mappings().first()
+    return None if row is None else StoredObject(**row)
+
+
+def has_object(connection: Connection, volume: str, key: str) -> bool:
+    """Is there a row for this object of this volume?"""
+    asked = exists().where(stored_object.c.volume == volume, stored_object.c.key == key)
+    return bool(connection.scalar(select(asked)))
+
+
+def objects_of(connection: Connection, volume: str, prefix: str = "") -> Iterator[StoredObject]:
+    """The rows of a volume in the order of the keys' bytes, streamed."""
+    columns = [stored_object.c[name] for name in ("key", "volume", "size_bytes", "sha256", "md5")]
+    statement = select(*columns).where(stored_object.c.volume == volume).order_by(stored_object.c.key)
+    if prefix:
+        statement = statement.where(stored_object.c.key.startswith(prefix, autoescape=True))
+    # A volume holds 10^7 objects: the server keeps the cursor, we hold a page.
+    rows = connection.execute(statement, execution_options={"yield_per": 2_000})
+    return (StoredObject(**row) for row in rows.mappings())
+
+
+def totals(connection: Connection) -> dict[str, tuple[int, int]]:
+    """Objects and bytes on record, by volume."""
+    statement = select(
+        stored_object.c.volume, func.count(), func.coalesce(func.sum(stored_object.c.size_bytes), 0)
+    ).group_by(stored_object.c.volume)
+    return {volume: (int(count), int(size)) for volume, count, size in connection.execute(statement)}

@@ -1,0 +1,168 @@
+"""Hashing while copying: SHA-256 and MD5 of a stream, each in a thread of its own, beside the copying.
+
+hashlib lets go of the interpreter's lock, so on two processors both digests cost about what the slower one does, and
+writing a block overlaps with hashing the one before. Where bytes go is posix.py's and s3.py's business.
+"""
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from queue import SimpleQueue
+from threading import BoundedSemaphore, Thread
+from typing import Any, Protocol, Self
+
+from storage.errors import ChecksumMismatch
+
+BLOCK_BYTES = 1 << 20
+QUEUE_BLOCKS = 4
+# Another digest (issue: CRC-32C) is another line here, and a field of Stored.
+ALGORITHMS: dict[str, Callable[[], Any]] = {
+    "sha256": hashlib.sha256,
+    "md5": lambda: hashlib.md5(usedforsecurity=False),
+}
+
+
+class Readable(Protocol):
+    """What bytes come from: read(n) gives 1 to n bytes, and b"" at the end."""
+
+    def read(self, size: int, /) -> bytes: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """What a volume took: its size in bytes and its digests in lower-case hexadecimal."""
+
+    size_bytes: int
+    sha256: str
+    md5: str
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """What a sender promised about the bytes; None where nothing was said. Digests in hexadecimal, any case."""
+
+    size_bytes: int | None = None
+    sha256: str | None = None
+    md5: str | None = None
+
+    def check(self, stored: Stored, what: str) -> None:
+        """ChecksumMismatch, naming what differs, unless the bytes are those promised."""
+        if self.size_bytes is not None and self.size_bytes != stored.size_bytes:
+            raise ChecksumMismatch(
+                f"{what}: {self.size_bytes} bytes were promised, {stored.size_bytes} came; send it again"
+            )
+        for name in ("sha256", "md5"):
+            promised, found = getattr(self, name), getattr(stored, name)
+            if promised is not None and promised.lower() != found:
+                raise ChecksumMismatch(f"{what}: {name} {promised} was promised, the bytes have {found}; send it again")
+
+
+class Hashing:
+    """Digests of blocks that are given one after the other; a context manager, so that its threads always end.
+
+    algorithms: names in ALGORITHMS. queue_blocks: how many blocks copying may run ahead of hashing, which bounds the
+    memory to queue_blocks blocks. A stream of one block is hashed where it is: a thread would cost more than it saves.
+    """
+
+    def __init__(self, algorithms: Iterable[str] = ("sha256", "md5"), *, queue_blocks: int = QUEUE_BLOCKS) -> None:
+        self._digests = {name: ALGORITHMS[name]() for name in algorithms}
+        self._queue_blocks = queue_blocks
+        self._first: bytes | None = None
+        self._workers: list[_Worker] = []
+        self.size_bytes = 0
+
+    def update(self, block: bytes) -> None:
+        """Take the next block, which must not change afterwards; waits while hashing is queue_blocks behind."""
+        self.size_bytes += len(block)
+        if not self._workers:
+            if self._first is None:
+                self._first = block
+                return
+            self._workers = [_Worker(digest, self._queue_blocks) for digest in self._digests.values()]
+            for worker in self._workers:
+                worker.put(self._first)
+        for worker in self._workers:
+            worker.put(block)
+
+    def blocks(self, stream: Readable, block_bytes: int = BLOCK_BYTES) -> Iterator[bytes]:
+        """The stream's blocks, each hashed while the caller uses it."""
+        while block := stream.read(block_bytes):
+            self.update(block)
+            yield block
+
+    def hexdigests(self) -> dict[str, str]:
+        """The digests of all that came, by name. Nothing may be added after it."""
+        if self._workers:
+            self._end()
+        elif self._first is not None:
+            for digest in self._digests.values():
+                digest.update(self._first)
+        self._first = None
+        return {name: str(digest.hexdigest()) for name, digest in self._digests.items()}
+
+    def stored(self) -> Stored:
+        """Size and both digests of all that came."""
+        return Stored(size_bytes=self.size_bytes, **self.hexdigests())
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._end()
+
+    def _end(self) -> None:
+        for worker in self._workers:
+            worker.end()
+        self._workers = []
+
+
+class _Worker:
+    """One digest in one thread, fed through a bounded queue."""
+
+    def __init__(self, digest: Any, queue_blocks: int) -> None:
+        self._digest = digest
+        self._queue: SimpleQueue[bytes | None] = SimpleQueue()
+        # A semaphore bounds the queue: queue.Queue's own bound costs three times as much a block.
+        self._room = BoundedSemaphore(queue_blocks)
+        self._thread = Thread(target=self._run, name="store-hash", daemon=True)
+        self._thread.start()
+
+    def put(self, block: bytes) -> None:
+        self._room.acquire()
+        self._queue.put(block)
+
+    def end(self) -> None:
+        self._queue.put(None)
+        self._thread.join()
+
+    def _run(self) -> None:
+        while (block := self._queue.get()) is not None:
+            self._digest.update(block)
+            self._room.release()
+
+
+def checksums_of(stream: Readable) -> Stored:
+    """Size and digests of a stream, read to its end."""
+    with Hashing() as hashing:
+        for _ in hashing.blocks(stream):
+            pass
+        return hashing.stored()
+
+
+def verified(blocks: Iterable[bytes], expected: Expected, what: str) -> Iterator[bytes]:
+    """The blocks of a whole object as they come, and ChecksumMismatch after the last unless they are those expected.
+
+    The consumer must not call the object complete before this ends: the last word comes after the last byte.
+    """
+    algorithms = [name for name in ALGORITHMS if getattr(expected, name) is not None]
+    with Hashing(algorithms) as hashing:
+        for block in blocks:
+            hashing.update(block)
+            yield block
+        found = hashing.hexdigests()
+        if expected.size_bytes not in (None, hashing.size_bytes):
+            raise ChecksumMismatch(f"{what}: {expected.size_bytes} bytes are recorded, {hashing.size_bytes} were read")
+        for name, value in found.items():
+            recorded = getattr(expected, name).lower()
+            if recorded != value:
+                raise ChecksumMismatch(f"{what}: {name} {recorded} is recorded, the bytes read have {value}")

@@ -1,0 +1,40 @@
+"""What can go wrong with bytes, in the store's own words. Pure; the archive turns these into its own errors.
+
+Each error says what happened, where, and what to do. No text holds a secret.
+"""
+
+
+class StorageError(Exception):
+    """A failure of the store. Its message may be shown to an operator."""
+
+
+class InvalidKey(StorageError):
+    """Not a key of the store's grammar (storage.volume.check_key)."""
+
+
+class InvalidRange(StorageError):
+    """A range of bytes that no object of this size has."""
+
+
+class ObjectNotFound(StorageError):
+    """No object lies under this key."""
+
+
+class ObjectExists(StorageError):
+    """An object lies under this key already; nothing is ever overwritten."""
+
+
+class ChecksumMismatch(StorageError):
+    """The bytes are not those that were promised: another size, or another digest."""
+
+
+class OutOfSpace(StorageError):
+    """The volume has no room for the object; nothing of it was kept. Another volume may have room."""
+
+
+class VolumeUnavailable(StorageError):
+    """The volume cannot be reached, or refuses us. The object may be there; try later, or another volume."""
+
+
+class ReadFailed(StorageError):
+    """An object ended early or could not be read on; what came before is not the whole."""

@@ -1,0 +1,157 @@
+"""The store as its users see it: bytes in, a key out; bytes by key. Several volumes behind one face.
+
+The order that loses nothing: object first, row second (store(), then catalogue.add_object in the transaction that makes
+the object known); in removing, row first, and the object after the commit (delete()). A crash in between leaves an
+object without a row, which scrub.py finds, and never a row that promises bytes that are not there.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import BinaryIO, Protocol, runtime_checkable
+
+from storage.checksums import Expected, Readable
+from storage.errors import ObjectNotFound, OutOfSpace, VolumeUnavailable
+from storage.volume import ObjectStream, Volume, new_key
+
+
+@dataclass(frozen=True, slots=True)
+class StoredObject:
+    """An object that lies in the store: key, the name of its volume, bytes, digests in lower-case hexadecimal."""
+
+    key: str
+    volume: str
+    size_bytes: int
+    sha256: str
+    md5: str
+
+
+class ObjectStore:
+    """Objects on one or more volumes, the first with room taking what comes.
+
+    volumes: in the order of preference, names all different. A key is given to one object only, on any volume, so
+    reading needs the key alone; `volume` spares asking the others.
+    """
+
+    def __init__(self, volumes: Sequence[Volume]) -> None:
+        self._volumes = {volume.name: volume for volume in volumes}
+        if not volumes or len(self._volumes) != len(volumes):
+            raise ValueError(f"a store wants volumes with names of their own, not {[v.name for v in volumes]}")
+
+    @property
+    def volumes(self) -> tuple[Volume, ...]:
+        """The volumes in the order of preference."""
+        return tuple(self._volumes.values())
+
+    def volume(self, name: str) -> Volume:
+        """The volume of that name; VolumeUnavailable if it is not configured."""
+        try:
+            return self._volumes[name]
+        except KeyError:
+            raise VolumeUnavailable(f"no volume {name!r} is configured, only {', '.join(self._volumes)}") from None
+
+    def store(
+        self,
+        stream: Readable,
+        *,
+        key: str | None = None,
+        size_hint: int | None = None,
+        expected: Expected | None = None,
+    ) -> StoredObject:
+        """Keep the stream's bytes, durably, and say where: by default under a new key. The row is the caller's.
+
+        size_hint: bytes to come, if known; it spares beginning on a volume without room. expected: what they must be.
+        A volume that is full or gone is passed over, in mid-stream too if the stream can seek back.
+        Raises OutOfSpace or VolumeUnavailable when no volume is left, ChecksumMismatch, ObjectExists.
+        """
+        start = _position(stream)
+        key = new_key() if key is None else key
+        if size_hint is None and expected is not None:
+            size_hint = expected.size_bytes
+        for number, volume in enumerate(self.volumes, 1):
+            watched = _Watched(stream)
+            try:
+                stored = volume.put(key, watched, size_hint=size_hint, expected=expected)
+            except (OutOfSpace, VolumeUnavailable):
+                if number == len(self._volumes) or not _rewind(stream, start, watched):
+                    raise
+            else:
+                return StoredObject(key, volume.name, stored.size_bytes, stored.sha256, stored.md5)
+        raise AssertionError("the loop above returns or raises")
+
+    def open(self, key: str, start: int = 0, stop: int | None = None, *, volume: str | None = None) -> ObjectStream:
+        """The bytes start <= i < stop of an object as a stream (Volume.open)."""
+        return self._holder(key, volume).open(key, start, stop)
+
+    def reader(self, key: str, *, volume: str | None = None) -> BinaryIO:
+        """A seekable file, for reading at random (astropy.io.fits); close it after use."""
+        return self._holder(key, volume).reader(key)
+
+    def size(self, key: str, *, volume: str | None = None) -> int:
+        """Bytes; raises ObjectNotFound."""
+        return self._holder(key, volume).size(key)
+
+    def exists(self, key: str, *, volume: str | None = None) -> bool:
+        """Is an object there, on any volume?"""
+        try:
+            return self._holder(key, volume).exists(key)
+        except ObjectNotFound:
+            return False
+
+    def delete(self, key: str, *, volume: str | None = None) -> bool:
+        """Remove an object whose row is gone already; False if it was not there."""
+        try:
+            return self._holder(key, volume).delete(key)
+        except ObjectNotFound:
+            return False
+
+    def _holder(self, key: str, name: str | None) -> Volume:
+        """The volume that has the object; with one volume, or a name, nobody is asked."""
+        if name is not None:
+            return self.volume(name)
+        if len(self._volumes) == 1:
+            return self.volumes[0]
+        unreachable: VolumeUnavailable | None = None
+        for volume in self.volumes:
+            try:
+                if volume.exists(key):
+                    return volume
+            except VolumeUnavailable as error:
+                unreachable = error
+        if unreachable is not None:
+            # It may lie there: not found would be a lie.
+            raise unreachable
+        raise ObjectNotFound(f"object {key} is on none of the volumes {', '.join(self._volumes)}")
+
+
+@runtime_checkable
+class _Seekable(Protocol):
+    def seekable(self) -> bool: ...
+    def tell(self) -> int: ...
+    def seek(self, offset: int, /) -> int: ...
+
+
+class _Watched:
+    """A stream that knows whether anything was read from it."""
+
+    def __init__(self, stream: Readable) -> None:
+        self._stream = stream
+        self.touched = False
+
+    def read(self, size: int, /) -> bytes:
+        self.touched = True
+        return self._stream.read(size)
+
+
+def _position(stream: Readable) -> int | None:
+    """Where a seekable stream stands; None for others."""
+    return stream.tell() if isinstance(stream, _Seekable) and stream.seekable() else None
+
+
+def _rewind(stream: Readable, start: int | None, watched: _Watched) -> bool:
+    """Bring the stream back to where it stood; False if that cannot be done."""
+    if not watched.touched:
+        return True
+    if start is None or not isinstance(stream, _Seekable):
+        return False
+    stream.seek(start)
+    return True
