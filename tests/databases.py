@@ -19,7 +19,6 @@ from psycopg import sql
 from sqlalchemy import text
 from sqlalchemy.engine import URL
 
-from archive.database.cluster import Tuning
 from archive.database.embedded import EmbeddedServer
 from archive.database.engines import ROLES, DatabaseUrls, Engines, psycopg_dsn
 from archive.database.roles import create_roles, grant
@@ -71,8 +70,9 @@ class Postgres:
 def embedded() -> Iterator[Postgres]:
     """The embedded server, as a newcomer gets it."""
     folder = Path(tempfile.mkdtemp(prefix="uraniborg-test-"))
-    tuning = Tuning(durable=False, shared_buffers_mb=128, max_connections=60)
-    server = EmbeddedServer(folder / "data", database=TEMPLATE, tuning=tuning)
+    server = EmbeddedServer(
+        folder / "data", database=TEMPLATE, durable=False, shared_buffers_mib=128, max_connections=60
+    )
     try:
         urls = server.acquire()
         try:

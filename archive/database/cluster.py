@@ -15,7 +15,7 @@ from pathlib import Path
 import psycopg
 
 from archive.database.confinement import Binaries, Place, find_place, give_tree, server_uid
-from archive.database.leases import POLL_S, make_private, try_lock
+from archive.database.leases import POLL_S, alive, make_private, try_lock
 from archive.vo.errors import ConfigurationError, UnavailableError
 
 MAJOR_VERSION = 18
@@ -34,17 +34,17 @@ ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C"}
 class Tuning:
     """What the embedded server may use. Defaults suit a machine with 4 GB that does other things too.
 
-    max_connections: of all roles together. *_mb: mebibytes (PostgreSQL 18 documentation, chapter 19.4).
+    max_connections: of all roles together. *_mib: mebibytes (PostgreSQL 18 documentation, chapter 19.4).
     random_page_cost: of a page from anywhere, a page in sequence being 1; near 1 for solid state.
     durable: fsync after each commit; False only for clusters that a test throws away.
     """
 
     max_connections: int = 80
-    shared_buffers_mb: int = 256
-    work_mem_mb: int = 16
-    maintenance_work_mem_mb: int = 128
-    effective_cache_size_mb: int = 1024
-    max_wal_size_mb: int = 2048
+    shared_buffers_mib: int = 256
+    work_mem_mib: int = 16
+    maintenance_work_mem_mib: int = 128
+    effective_cache_size_mib: int = 1024
+    max_wal_size_mib: int = 2048
     random_page_cost: float = 1.1
     durable: bool = True
 
@@ -60,12 +60,12 @@ class Tuning:
             "unix_socket_permissions": "0700",
             "max_connections": self.max_connections,
             "password_encryption": "scram-sha-256",
-            "shared_buffers": f"{self.shared_buffers_mb}MB",
-            "work_mem": f"{self.work_mem_mb}MB",
-            "maintenance_work_mem": f"{self.maintenance_work_mem_mb}MB",
-            "effective_cache_size": f"{self.effective_cache_size_mb}MB",
+            "shared_buffers": f"{self.shared_buffers_mib}MB",
+            "work_mem": f"{self.work_mem_mib}MB",
+            "maintenance_work_mem": f"{self.maintenance_work_mem_mib}MB",
+            "effective_cache_size": f"{self.effective_cache_size_mib}MB",
             "dynamic_shared_memory_type": _shared_memory_type(),
-            "max_wal_size": f"{self.max_wal_size_mb}MB",
+            "max_wal_size": f"{self.max_wal_size_mib}MB",
             "random_page_cost": self.random_page_cost,
             "fsync": durable,
             "synchronous_commit": durable,
@@ -198,12 +198,8 @@ class Cluster:
 
     def running(self) -> bool:
         """Whether any process of the server is alive."""
-        descriptor = try_lock(self.life)
-        if descriptor is None:
-            return True
-        os.close(descriptor)
         # An operator who starts the cluster by hand does not hold our lock.
-        return bool(self.processes())
+        return alive(self.life) or bool(self.processes())
 
     def processes(self) -> list[int]:
         """Ids of the server's processes that this process can see: PostgreSQL's, at home in the cluster's folder."""
@@ -245,8 +241,7 @@ class Cluster:
                         f"the database in {self.folder} ended while it was starting: "
                         f"{_last_lines(self.log.read_text(errors='replace'))} (more in {self.folder / 'log'})"
                     )
-                self._launch(sockets)
-                launched = True
+                launched = self._launch(sockets)
             elif not launched and self.postmaster() is None and self.processes():
                 # Its postmaster was killed; backends notice and leave, and one that does not would keep the cluster
                 # from recovering.
@@ -272,10 +267,11 @@ class Cluster:
                 retry_after_s=30,
             ) from error
 
-    def _launch(self, sockets: Path) -> None:
+    def _launch(self, sockets: Path) -> bool:
+        """Start the server's first process; False when somebody has just looked whether it lives (leases.alive)."""
         descriptor = try_lock(self.life)
         if descriptor is None:
-            return
+            return False
         try:
             # With the lock in hand nobody lives who could have written these; a number in them may be anyone's by now.
             (self.folder / "postmaster.pid").unlink(missing_ok=True)
@@ -302,6 +298,7 @@ class Cluster:
                     umask=0o077,
                     check=True,
                 )
+            return True
         finally:
             os.close(descriptor)
 

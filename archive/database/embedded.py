@@ -28,7 +28,7 @@ from sqlalchemy.engine import URL
 from archive.database.cluster import PORT, SOCKET_NAME, SOCKET_PATH_BYTES, SUPERUSER, Cluster, Tuning
 from archive.database.confinement import Binaries
 from archive.database.engines import DRIVER, ROLES, DatabaseUrls, Role, psycopg_dsn
-from archive.database.leases import Lease, Users, locked, make_private
+from archive.database.leases import Lease, Users, alive, locked, make_private
 from archive.database.roles import RoleNames, create_roles
 from archive.vo.errors import ConfigurationError
 
@@ -50,7 +50,9 @@ def wheel_binaries() -> Binaries:
 class EmbeddedServer:
     """The embedded server of one data folder, seen by one process. Safe to use from many processes at once.
 
-    database: name of the archive's database. prefix: of the roles' names. tuning: what the server may use.
+    database: name of the archive's database. prefix: of the roles' names. max_connections: of all roles together.
+    shared_buffers_mib, work_mem_mib: mebibytes of PostgreSQL's cache, and of one sort or hash. durable: fsync at each
+    commit; False for a test's throw-away only. What the server may use is settled when it starts.
     lock_timeout_s: how long another process may take to start or stop it; start_timeout_s: until it answers (after a
     crash it recovers first); stop_timeout_s: until it has ended, before it is ended less gently.
     """
@@ -61,7 +63,10 @@ class EmbeddedServer:
         *,
         database: str = "uraniborg",
         prefix: str = "uraniborg",
-        tuning: Tuning | None = None,
+        max_connections: int = 80,
+        shared_buffers_mib: int = 256,
+        work_mem_mib: int = 16,
+        durable: bool = True,
         lock_timeout_s: float = 120.0,
         start_timeout_s: float = 60.0,
         stop_timeout_s: float = 30.0,
@@ -69,7 +74,12 @@ class EmbeddedServer:
         self.data_dir = data_dir.absolute()
         self.database = database
         self.names = RoleNames.with_prefix(prefix)
-        self.tuning = tuning or Tuning()
+        self.tuning = Tuning(
+            max_connections=max_connections,
+            shared_buffers_mib=shared_buffers_mib,
+            work_mem_mib=work_mem_mib,
+            durable=durable,
+        )
         self.lock_timeout_s = lock_timeout_s
         self.start_timeout_s = start_timeout_s
         self.stop_timeout_s = stop_timeout_s
@@ -117,6 +127,13 @@ class EmbeddedServer:
             lease.release()
             if self._users.living() == 0:
                 self._cluster(self._passwords()).stop()
+
+    def ensure(self) -> None:
+        """Start the server again if it died while this process holds a lease; a look costs microseconds."""
+        if self._held is None or alive(self.run / "server.lock"):
+            return
+        with locked(self.data_dir / "db.lock", timeout_s=self.lock_timeout_s):
+            self._start(self._passwords())
 
     def __enter__(self) -> DatabaseUrls:
         return self.acquire()

@@ -44,6 +44,14 @@ def try_lock(path: Path) -> int | None:
     return descriptor
 
 
+def alive(path: Path) -> bool:
+    """Whether anybody holds the file's lock."""
+    descriptor = try_lock(path)
+    if descriptor is not None:
+        os.close(descriptor)
+    return descriptor is None
+
+
 @contextmanager
 def locked(path: Path, *, timeout_s: float) -> Iterator[None]:
     """Hold the file's lock; UnavailableError when another process keeps it longer than timeout_s."""
