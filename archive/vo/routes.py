@@ -1,0 +1,157 @@
+"""How each protocol's client hears of an error, and how a handler gets its service.
+
+A router takes the route class of its protocol: `APIRouter(route_class=DaliRoute)`. Handlers raise archive.vo.errors
+and catch nothing. A fault that is no ArchiveError is ours: its traceback goes to the log, and the client gets a 500
+that does not show it.
+"""
+
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any, TypeVar, cast
+
+import structlog
+from fastapi import Depends, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse, PlainTextResponse, Response
+from fastapi.routing import APIRoute
+from starlette.exceptions import HTTPException
+
+from archive.vo.errors import (
+    ArchiveError,
+    AuthenticationError,
+    AuthorizationError,
+    NotFoundError,
+    TooLargeError,
+    UnavailableError,
+    UsageError,
+)
+from archive.vo.streaming import StreamedResponse
+from archive.vo.votable import votable_error
+
+logger = structlog.get_logger(__name__)
+
+REALM = "Uraniborg"
+CHALLENGES = (f'Bearer realm="{REALM}"', f'Basic realm="{REALM}", charset="UTF-8"')
+INTERNAL = "The service failed; this has been logged, and is not a fault of the request."
+
+Service = TypeVar("Service")
+Handler = Callable[[Request], Coroutine[Any, Any, Response]]
+
+
+class InternalError(ArchiveError):
+    """Stands for a fault of ours where a client hears of it: no details."""
+
+
+def archive_error(error: Exception) -> ArchiveError:
+    """The error in the archive's own words. What nobody foresaw is logged here with its traceback."""
+    if isinstance(error, ArchiveError):
+        return error
+    if isinstance(error, RequestValidationError):
+        return UsageError("; ".join(_complaint(detail) for detail in error.errors()))
+    if isinstance(error, HTTPException):
+        kinds: dict[int, type[ArchiveError]] = {
+            401: AuthenticationError,
+            403: AuthorizationError,
+            404: NotFoundError,
+            413: TooLargeError,
+            503: UnavailableError,
+        }
+        told = kinds.get(error.status_code, UsageError if error.status_code < 500 else InternalError)(error.detail)
+        told.status = error.status_code
+        return told
+    logger.error("unexpected failure", exc_info=error)
+    return InternalError(INTERNAL)
+
+
+def _complaint(detail: Mapping[str, Any]) -> str:
+    """One finding of pydantic's, as "CIRCLE: what is wrong"."""
+    place = [str(part) for part in detail.get("loc", ()) if part not in ("query", "body", "path", "header", "form")]
+    cause = detail.get("ctx", {}).get("error")
+    message = str(cause) if isinstance(cause, Exception) else str(detail.get("msg", "is not valid"))
+    return f"{'.'.join(place)}: {message}" if place else message
+
+
+def error_headers(error: ArchiveError) -> dict[str, str]:
+    """What HTTP itself wants to be told: when to come again, and how to say who one is (RFC 9110 §10.2.3, §11.6.1)."""
+    headers = {}
+    if isinstance(error, UnavailableError):
+        headers["Retry-After"] = str(error.retry_after_s)
+    if error.status == AuthenticationError.status:
+        headers["WWW-Authenticate"] = ", ".join(CHALLENGES)
+    return headers
+
+
+def votable_document(error: ArchiveError, request: Request) -> Response:
+    """The error as TAP, SIA and DataLink clients read it (DALI 1.1 §4.2, §4.4.2)."""
+    return Response(
+        votable_error(str(error)), error.status, error_headers(error), media_type="application/x-votable+xml"
+    )
+
+
+def soda_text(error: ArchiveError, request: Request) -> Response:
+    """The error as SODA has it: plain text that begins with the error's code (SODA 1.0 §5.2)."""
+    return PlainTextResponse(f"{error.code}: {error}\n", error.status, error_headers(error))
+
+
+def plain_document(error: ArchiveError, request: Request) -> Response:
+    """The error for the archive's own faces: JSON (RFC 9457) where the client asks for JSON, else text."""
+    headers = error_headers(error)
+    if "json" in request.headers.get("accept", "").lower():
+        problem = {"title": error.code, "status": error.status, "detail": str(error)}
+        return JSONResponse(problem, error.status, headers, media_type="application/problem+json")
+    return PlainTextResponse(f"{error}\n", error.status, headers)
+
+
+class TellingRoute(APIRoute):
+    """A route that answers errors in its protocol's form, those of a streamed answer too."""
+
+    @staticmethod
+    def document(error: ArchiveError, request: Request) -> Response:
+        raise NotImplementedError
+
+    def get_route_handler(self) -> Handler:
+        handler = super().get_route_handler()
+
+        async def handle(request: Request) -> Response:
+            async def tell(error: Exception) -> Response:
+                return self.document(archive_error(error), request)
+
+            try:
+                response = await handler(request)
+            except Exception as error:
+                return await tell(error)
+            if isinstance(response, StreamedResponse):
+                response.tell_error = tell
+            return response
+
+        return handle
+
+
+class DaliRoute(TellingRoute):
+    """TAP, SIA, SSA, DataLink: a VOTable document with QUERY_STATUS=ERROR."""
+
+    document = staticmethod(votable_document)
+
+
+class SodaRoute(TellingRoute):
+    """SODA: text that begins with a code."""
+
+    document = staticmethod(soda_text)
+
+
+class PlainRoute(TellingRoute):
+    """Files, the store, UWS children, VOSI: text, or JSON where asked."""
+
+    document = staticmethod(plain_document)
+
+
+def provided(kind: type[Service]) -> Any:
+    """A dependency that gives the handler its service: `Annotated[CutoutService, provided(CutoutService)]`.
+
+    The front door puts each room's services into `app.state.services`, a mapping from type to object.
+    """
+
+    def give(request: Request) -> Service:
+        services = cast(Mapping[type[Any], Any], request.app.state.services)
+        return cast(Service, services[kind])
+
+    return Depends(give)

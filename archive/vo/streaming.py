@@ -1,0 +1,249 @@
+"""Answers that come as a stream, from plain blocking code, and end at once when the client goes away.
+
+A handler is a plain `def` and returns a StreamedResponse around a function, `open`, which starts the work (runs the
+query, opens the file) and gives an iterable of bytes. `open` and every piece after it run on a worker thread, while the
+event loop watches the connection; so a client that leaves before the first byte or in the middle is noticed while the
+thread is blocked, and `cancel` is called, on a thread of its own, to free what it waits for.
+
+The first piece is fetched before the headers leave: whatever fails until then is answered with a status and in the
+form of the route (archive.vo.routes sets `tell_error`). What fails later breaks the connection off, without the end
+that HTTP needs, so no client takes half an answer for a whole one.
+"""
+
+import time
+import zlib
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import anyio
+import structlog
+from anyio import CapacityLimiter, to_thread
+from starlette.background import BackgroundTask
+from starlette.datastructures import Headers
+from starlette.responses import PlainTextResponse, Response
+from starlette.types import Receive, Scope, Send
+
+from archive.vo.errors import ArchiveError
+
+logger = structlog.get_logger(__name__)
+
+GZIP_LEVEL = 1
+Opened = Iterable[bytes] | Response
+TellError = Callable[[Exception], Awaitable[Response]]
+
+
+@dataclass(frozen=True, slots=True)
+class Pages:
+    """How a stream is cut: page_bytes is what one trip to the thread brings back at most, more or less; a page that
+    is not full goes out after page_s seconds, so that slow rows are not kept from the client."""
+
+    page_bytes: int = 256 << 10
+    page_s: float = 0.25
+
+
+async def tell_plainly(error: Exception) -> Response:
+    """The answer where no route has said how: text, with the status of an ArchiveError."""
+    if isinstance(error, ArchiveError):
+        return PlainTextResponse(f"{error}\n", error.status)
+    logger.error("unexpected failure", exc_info=error)
+    return PlainTextResponse("internal error\n", 500)
+
+
+class StreamedResponse(Response):
+    """A streamed answer.
+
+    open: called once, on a worker thread; gives the pieces, or a whole Response to send in their place (a 204, a
+    redirect). If the iterable has a `close`, it is called at the end, however the end comes.
+    cancel: called at once, on another thread, when the client goes away or the server stops while `open` or a piece is
+    still under way, or before the stream is at its end; it may come when the work is just over, and must bear that.
+    compress: gzip where the client asks for it; level 1, its first bytes early.
+    limiter: which streams share how many threads; None for anyio's own (40).
+    """
+
+    def __init__(
+        self,
+        open: Callable[[], Opened],
+        *,
+        media_type: str,
+        status_code: int = 200,
+        headers: Mapping[str, str] | None = None,
+        cancel: Callable[[], object] | None = None,
+        compress: bool = True,
+        limiter: CapacityLimiter | None = None,
+        pages: Pages = Pages(),
+        background: BackgroundTask | None = None,
+    ) -> None:
+        self.status_code = status_code
+        self.background = background
+        self.body = b""
+        self.media_type = None
+        self.init_headers(headers)
+        # Literally as asked (DALI 1.1 §3.4.3): Starlette would add a charset to text types.
+        self.headers["Content-Type"] = media_type
+        self.tell_error: TellError = tell_plainly
+        self._open = open
+        self._cancel = cancel
+        self._compress = compress
+        self._limiter = limiter
+        self._pages = pages
+        self._finished = False
+        self._left = False
+
+    def init_headers(self, headers: Mapping[str, str] | None = None) -> None:
+        """Headers without a Content-Length: nobody knows the length yet."""
+        given = headers or {}
+        self.raw_headers = [(key.lower().encode("latin-1"), value.encode("latin-1")) for key, value in given.items()]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async with anyio.create_task_group() as group:
+            group.start_soon(self._watch, receive)
+            failure = await self._answer(scope, receive, send)
+            self._finished = True
+            group.cancel_scope.cancel()
+        # Raised outside the group, as itself: the server breaks the connection off.
+        if failure is not None:
+            raise failure
+        if self.background is not None and not self._left:
+            await self.background()
+
+    async def _watch(self, receive: Receive) -> None:
+        """Wait for the client to leave, or for the server to cancel us; either frees the work."""
+        try:
+            while (await receive())["type"] != "http.disconnect":
+                pass
+            self._left = True
+        finally:
+            if not self._finished and self._cancel is not None:
+                with anyio.CancelScope(shield=True):
+                    # A limiter of its own: streams that fill every thread must not hold up their own end.
+                    await to_thread.run_sync(self._call_cancel, limiter=CapacityLimiter(1))
+
+    def _call_cancel(self) -> None:
+        try:
+            if self._cancel is not None:
+                self._cancel()
+        except Exception as error:
+            # The work goes on to its own end; that its cancelling failed is for the operator to know.
+            logger.error("a stream could not be cancelled", exc_info=error)
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> Exception | None:
+        """Send the answer; gives back what broke it after its headers had left."""
+        work: _Work | None = None
+        started = False
+        try:
+            try:
+                opened = await self._on_thread(self._open)
+                if isinstance(opened, Response):
+                    if not self._left:
+                        await opened(scope, receive, send)
+                    return None
+                work = _Work(opened, self._encoder(scope), self._pages)
+                if scope["method"] == "HEAD":
+                    page, more = b"", False
+                else:
+                    page, more = await self._on_thread(work.page)
+                if self._left:
+                    return None
+                started = True
+                await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+                await send({"type": "http.response.body", "body": page, "more_body": more})
+                while more and not self._left:
+                    page, more = await self._on_thread(work.page)
+                    await send({"type": "http.response.body", "body": page, "more_body": more})
+            except Exception as error:
+                return await self._failed(error, started, scope, receive, send)
+        finally:
+            if work is not None:
+                with anyio.CancelScope(shield=True):
+                    await self._on_thread(work.close)
+        return None
+
+    async def _failed(
+        self, error: Exception, started: bool, scope: Scope, receive: Receive, send: Send
+    ) -> Exception | None:
+        if self._left:
+            logger.debug("a stream ended after its client had gone", error=str(error))
+            return None
+        if started:
+            return error
+        response = await self.tell_error(error)
+        await response(scope, receive, send)
+        return None
+
+    async def _on_thread(self, function: Callable[[], Any]) -> Any:
+        return await to_thread.run_sync(function, limiter=self._limiter)
+
+    def _encoder(self, scope: Scope) -> "_Gzip | None":
+        if not self._compress:
+            return None
+        self.headers.add_vary_header("Accept-Encoding")
+        if not accepts_gzip(Headers(scope=scope).get("accept-encoding", "")):
+            return None
+        self.headers["Content-Encoding"] = "gzip"
+        return _Gzip()
+
+
+class _Gzip:
+    """gzip as it goes (RFC 1952)."""
+
+    def __init__(self) -> None:
+        self._compressor = zlib.compressobj(GZIP_LEVEL, zlib.DEFLATED, zlib.MAX_WBITS | 16)
+
+    def encode(self, data: bytes, *, flush: bool) -> bytes:
+        encoded = self._compressor.compress(data)
+        return encoded + self._compressor.flush(zlib.Z_SYNC_FLUSH) if flush else encoded
+
+    def finish(self) -> bytes:
+        return self._compressor.flush(zlib.Z_FINISH)
+
+
+class _Work:
+    """The pieces of one stream, gathered into pages on whatever thread asks."""
+
+    def __init__(self, pieces: Iterable[bytes], encoder: _Gzip | None, pages: Pages) -> None:
+        self._pieces: Iterator[bytes] = iter(pieces)
+        self._source = pieces
+        self._encoder = encoder
+        self._pages = pages
+        self._first = True
+
+    def page(self) -> tuple[bytes, bool]:
+        """The next page as it goes to the wire, and whether there may be more."""
+        until = time.monotonic() + self._pages.page_s
+        gathered, size, more = [], 0, True
+        while size < self._pages.page_bytes:
+            piece = next(self._pieces, None)
+            if piece is None:
+                more = False
+                break
+            gathered.append(piece)
+            size += len(piece)
+            if time.monotonic() >= until:
+                break
+        page = gathered[0] if len(gathered) == 1 else b"".join(gathered)
+        if self._encoder is not None:
+            # The first bytes at once, and slow ones as they come; a fast stream is compressed without seams.
+            flush = more and (self._first or size < self._pages.page_bytes)
+            page = self._encoder.encode(page, flush=flush) + (b"" if more else self._encoder.finish())
+        self._first = False
+        return page, more
+
+    def close(self) -> None:
+        for closable in (self._pieces, self._source):
+            close = getattr(closable, "close", None)
+            if close is not None:
+                close()
+
+
+def accepts_gzip(accept_encoding: str) -> bool:
+    """RFC 9110 §12.5.3: gzip, or *, with a quality that is not zero."""
+    qualities: dict[str, float] = {}
+    for word in accept_encoding.lower().split(","):
+        coding, *parameters = (part.strip() for part in word.split(";"))
+        quality = next((parameter[2:] for parameter in parameters if parameter.startswith("q=")), "1")
+        try:
+            qualities[coding] = float(quality)
+        except ValueError:
+            qualities[coding] = 0.0
+    return qualities.get("gzip", qualities.get("x-gzip", qualities.get("*", 0.0))) > 0
