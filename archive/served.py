@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from fastapi import APIRouter
 
-from archive.jobs.runner import JobKind
+from archive.jobs.context import JobKind
 from archive.vo.capability import Capability
 
 

@@ -29,8 +29,8 @@ class Links:
 class DataLinkService:
     """Answers for data sets by publisher DID, and for files by file_id."""
 
-    def __init__(self, reader: Engine, access: AccessService, store: ObjectStore, *, max_ids: int) -> None:
-        self._reader = reader
+    def __init__(self, engine: Engine, access: AccessService, store: ObjectStore, *, max_ids: int) -> None:
+        self._engine = engine
         self._access = access
         self._store = store
         self._max_ids = max_ids
@@ -38,7 +38,7 @@ class DataLinkService:
     def links(self, ids: Sequence[str], user: User, public_url: str) -> Links:
         """The links of each ID, in the order asked; an unknown one becomes a row that says so."""
         asked = list(ids[: self._max_ids])
-        with self._reader.connect() as connection:
+        with self._engine.connect() as connection:
             found = queries.files_by_did(connection, asked)
         files = [found.get(did) for did in asked]
         decisions = self._access.decide_all(user, [facts(file) for file in files if file is not None])
@@ -60,11 +60,11 @@ class DataLinkService:
     def header(self, name: str, version: int | None, user: User) -> tuple[HeldFile, list[dict[str, object]]]:
         """The header cards of a file's HDUs: public as soon as the file may be known of (domain 6.1)."""
         file = self._held(name, version, user)
-        with self._reader.connect() as connection:
+        with self._engine.connect() as connection:
             return file, queries.header(connection, file.file_id, file.version)
 
     def _held(self, name: str, version: int | None, user: User) -> HeldFile:
-        with self._reader.connect() as connection:
+        with self._engine.connect() as connection:
             file = queries.file(connection, name, version)
             if file is None:
                 resolved = queries.resolve(connection, name)

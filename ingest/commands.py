@@ -16,7 +16,7 @@ from archive.vo.errors import ArchiveError
 from ingest.describe import describe_path
 from ingest.describe.facts import RefusedError
 from ingest.dropfolder import Claim, DropFolder
-from ingest.instruments import load_mappings
+from ingest.instruments import Mapping, load_mappings
 from ingest.service import IngestService, Offer, Report, Seam, offer, offers
 
 log = logging.getLogger(__name__)
@@ -126,7 +126,7 @@ def describe(context: Context, path: Path, collection: str, as_json: bool, mappi
             path,
             collection=collection,
             relative_path=path.name,
-            mappings=load_mappings(mappings or context.settings.ingest.mappings),
+            mappings=mappings_of(mappings or context.settings.ingest.mappings),
             authority=context.settings.access.authority,
         )
     except RefusedError as refusal:
@@ -149,6 +149,11 @@ def _short(value: object, width: int = 60) -> str:
     return text if len(text) <= width else text[: width - 1] + "…"
 
 
+def mappings_of(folder: Path | None) -> tuple[Mapping, ...]:
+    """The mappings shipped, and an operator's own, which replace those of the same name."""
+    return load_mappings(SHIPPED, *([folder] if folder else []))
+
+
 def ingest_service(
     archive: OpenedArchive, *, replace: bool = False, passed: Callable[[Seam], None] = lambda seam: None
 ) -> IngestService:
@@ -158,7 +163,7 @@ def ingest_service(
         archive.engines.writer,
         archive.store,
         archive.sphere,
-        mappings=load_mappings(settings.ingest.mappings),
+        mappings=mappings_of(settings.ingest.mappings),
         authority=settings.access.authority,
         reader_role=archive.urls.reader.username or "",
         max_file_bytes=int(settings.ingest.max_file_gib * GiB),
@@ -167,8 +172,10 @@ def ingest_service(
     )
 
 
-def ingest_all(service: IngestService, found: Iterable[Offer], *, show: bool, as_json: bool = False) -> list[Report]:
-    """Take all offers in, with a progress bar on a terminal; what fails for one file stops none of the others."""
+def ingest_all(
+    service: IngestService, found: Iterable[Offer], *, show: bool, as_json: bool = False, quiet: bool = False
+) -> list[Report]:
+    """Take all offers in, with a progress bar (show); quiet: only quarantined files are told one by one."""
     found = list(found)
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
@@ -178,7 +185,7 @@ def ingest_all(service: IngestService, found: Iterable[Offer], *, show: bool, as
         for each in found:
             reports.append(service.take(each))
             progress.advance(task)
-            if as_json or reports[-1].outcome == "quarantined" or not console.is_terminal:
+            if as_json or reports[-1].outcome == "quarantined" or not (quiet or console.is_terminal):
                 _tell(reports[-1], as_json)
     return reports
 

@@ -22,7 +22,9 @@ from ingest.describe import describe_path
 from ingest.describe.facts import Description, RefusedError
 from ingest.findings import Finding, errors
 from ingest.instruments import Mapping
-from storage.catalogue import append_event
+from storage.catalogue import add_object, append_event
+from storage.checksums import Expected
+from storage.errors import ChecksumMismatch
 from storage.service import ObjectStore
 
 log = logging.getLogger(__name__)
@@ -131,13 +133,13 @@ class IngestService:
         taken = self._name_taken(offer, product.file_id, current)
         if taken is not None:
             return self._report(offer, "quarantined", None, None, (*findings, taken))
-        with offer.path.open("rb") as stream:
-            stored = self._store.store(stream, size_bytes=offer.path.stat().st_size)
-        self._passed("rename")
-        if stored.sha256 != sha256:
-            self._store.delete(stored.key)
+        try:
+            with offer.path.open("rb") as stream:
+                stored = self._store.store(stream, expected=Expected(sha256=sha256))
+        except ChecksumMismatch:
             finding = Finding("error", "file_changed", "file", "it changed while it was read", "offer it when written")
             return self._report(offer, "quarantined", None, None, (*findings, finding))
+        self._passed("rename")
         bytes_ = StoredFile(
             object_key=stored.key,
             size_bytes=stored.size_bytes,
@@ -149,6 +151,8 @@ class IngestService:
         )
         with self._writer.begin() as connection:
             outcome, version = self._record(connection, description, bytes_)
+            if outcome != "unchanged":
+                add_object(connection, stored)
         if outcome == "unchanged":  # another process was faster with the same bytes
             self._store.delete(stored.key)
         self._passed("row")
@@ -194,7 +198,7 @@ class IngestService:
         if size > self._max_file_bytes:
             what = f"{size} bytes; at most {self._max_file_bytes} are taken in"
             finding = Finding("error", "too_large", "file", what, "raise ingest.max_file_gib")
-            raise RefusedError(offer.path, (finding,))
+            raise RefusedError(str(offer.path), (finding,))
 
     def _report(
         self, offer: Offer, outcome: Outcome, file_id: str | None, version: int | None, findings: Sequence[Finding]

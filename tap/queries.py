@@ -19,7 +19,7 @@ from archive.holdings.published import quoted
 from archive.sphere.sphere import Sphere
 from archive.vo.columns import Column, Table
 from archive.vo.errors import ArchiveError, QueryError, QueryTimeoutError, UnavailableError
-from archive.vo.formats import arrow_schema
+from archive.vo.arrow import arrow_schema
 
 log = logging.getLogger(__name__)
 

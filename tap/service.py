@@ -3,7 +3,7 @@
 The same for /sync and for a job of /async: `TapService.start` makes an Answer, whose bytes the caller sends or stores.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -14,8 +14,8 @@ from archive.access.identity import User
 from archive.holdings.published import PublishedTables, quoted
 from archive.sphere.sphere import Sphere
 from archive.vo.columns import Table
-from archive.vo.dali import Parameters, Upload, UploadedFile
-from archive.vo.errors import QueryError, TooLargeError, UsageError
+from archive.vo.dali import Parameters, Upload
+from archive.vo.errors import TooLargeError, UsageError
 from archive.vo.formats import Writer
 from archive.vo.votable import Info, read_votable
 from tap import queries
@@ -81,20 +81,15 @@ class TapService:
         self._sphere = sphere
         self.limits = limits
 
-    def prepare(
-        self, parameters: Parameters, user: User, *, timeout_s: float, open_part: "OpenPart | None" = None
-    ) -> "Prepared":
-        """Read and check a request; nothing has run yet, so a mistake costs nothing.
-
-        open_part: how an inline upload is opened where it does not lie in the request (a job's lies in the store).
-        """
+    def prepare(self, parameters: Parameters, user: User, *, timeout_s: float) -> "Prepared":
+        """Read and check a request, its uploads too; nothing has run yet, so a mistake costs nothing."""
         _check_language(parameters)
         text = parameters.required("QUERY")
         if len(text.encode()) > self.limits.max_query_bytes:
             raise TooLargeError(f"the query is longer than {self.limits.max_query_bytes} bytes, the limit here")
         writer = parameters.responseformat()
         maxrec = parameters.maxrec(self.limits.default_maxrec, self.limits.hard_maxrec)
-        uploads = tuple(self._upload(upload, open_part) for upload in parameters.uploads())
+        uploads = tuple(self._upload(upload) for upload in parameters.uploads())
         statement = self._translate(text, maxrec, uploads)
         running = RunningQuery(
             self._pool,
@@ -121,23 +116,17 @@ class TapService:
         query = translate(check(tree, self.schema(uploads)), self._sphere, maxrec)
         return Statement(query.sql, query.parameters, query.columns, uploads)
 
-    def _upload(self, upload: Upload, open_part: "OpenPart | None") -> queries.Upload:
-        if upload.url is not None:
+    def _upload(self, upload: Upload) -> queries.Upload:
+        if upload.file is None:
             raise UsageError(
                 f"UPLOAD: {upload.name} is to be fetched from a URL, which this service does not do; send it inline "
                 "(UPLOAD=name,param:part)"
             )
-        part = upload.file if open_part is None else open_part(upload.name)
-        if part is None:
-            raise UsageError(f"UPLOAD: {upload.name} came without its table")
-        columns, batches = read_votable(
-            part.file, max_rows=self.limits.upload_max_rows, max_bytes=self.limits.upload_max_bytes
+        read = read_votable(
+            upload.file.file, max_rows=self.limits.upload_max_rows, max_bytes=self.limits.upload_max_bytes
         )
-        table = Table(f"{UPLOAD_SCHEMA}.{upload.name}", tuple(columns))
-        return queries.Upload(table, batches, quoted(f"{UPLOAD_SCHEMA}_{upload.name.lower()}"))
-
-
-OpenPart = Callable[[str], UploadedFile | None]
+        table = Table(f"{UPLOAD_SCHEMA}.{upload.name}", read.columns)
+        return queries.Upload(table, read.batches, quoted(f"{UPLOAD_SCHEMA}_{upload.name.lower()}"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,5 +168,3 @@ def _infos(text: str, maxrec: int, hard: int, user: User) -> tuple[Info, ...]:
         Info("MAXREC", str(maxrec), f"rows at the most; set MAXREC for more, up to {hard}"),
     )
 
-
-__all__ = ["Answer", "Limits", "Prepared", "QueryError", "TapService"]

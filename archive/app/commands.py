@@ -7,7 +7,7 @@ from collections.abc import Callable
 import click
 
 from archive.app.context import Context
-from archive.app.processes import run_web, run_worker_process, serve
+from archive.app.processes import run_web, serve
 
 
 @click.command("settings")
@@ -66,7 +66,7 @@ def serve_command(
 @click.pass_obj
 def worker_command(context: Context) -> None:
     """Run jobs until told to stop: one process of those that `serve` starts, for another machine."""
-    sys.exit(run_worker_process(context.archive))
+    context.run_jobs(context.archive)
 
 
 @click.command("web", hidden=True)

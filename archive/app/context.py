@@ -1,12 +1,13 @@
-"""What every command is given: the settings, and the archive, opened when first used and closed at the command's end."""
+"""What every command is given: the settings, and the archive, opened when first used and closed at the end."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import click
-from sqlalchemy import Engine
+from sqlalchemy import Engine, MetaData
+from starlette.types import ASGIApp
 
 from archive.app.opened import OpenedArchive
 from archive.settings import Loaded, Settings
@@ -15,7 +16,16 @@ from archive.settings import Loaded, Settings
 class Context:
     """click's `ctx.obj`. Options of the command line are put in before the settings are first read."""
 
-    def __init__(self) -> None:
+    def __init__(
+        self,
+        create_app: Callable[[Settings, OpenedArchive], ASGIApp],
+        run_jobs: Callable[[OpenedArchive], None],
+        metadata: Callable[[], Sequence[MetaData]],
+    ) -> None:
+        """What only the front door knows, because it knows every room: the application, its jobs, its tables."""
+        self.create_app = create_app
+        self.run_jobs = run_jobs
+        self.metadata = metadata
         self.data_dir: Path | None = None
         self.options: dict[str, Any] = {}
 

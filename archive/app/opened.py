@@ -11,12 +11,13 @@ from functools import cached_property
 from pathlib import Path
 
 import psycopg
-from pydantic import SecretStr
 from psycopg_pool import ConnectionPool
+from pydantic import SecretStr
 from sqlalchemy import text
 
 from archive.access.service import AccessService
 from archive.access.tokens import Secrets
+from archive.database.cluster import Tuning
 from archive.database.embedded import EmbeddedServer
 from archive.database.engines import DatabaseUrls, Engines, psycopg_dsn
 from archive.holdings.published import PublishedTables
@@ -39,6 +40,7 @@ class OpenedArchive:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
+        self.embedded_server: EmbeddedServer | None = None
         self._stack = ExitStack()
 
     def __enter__(self) -> "OpenedArchive":
@@ -62,12 +64,9 @@ class OpenedArchive:
                 database.reader_url.get_secret_value(),
             )
         self.settings.data_dir.mkdir(parents=True, exist_ok=True)
-        server = EmbeddedServer(
-            self.settings.data_dir,
-            max_connections=database.max_connections,
-            shared_buffers_mib=database.shared_buffers_mib,
-        )
-        return self._stack.enter_context(server)
+        tuning = Tuning(max_connections=database.max_connections, shared_buffers_mib=database.shared_buffers_mib)
+        self.embedded_server = EmbeddedServer(self.settings.data_dir, tuning=tuning)
+        return self._stack.enter_context(self.embedded_server)
 
     @cached_property
     def engines(self) -> Engines:
@@ -139,7 +138,7 @@ def volume(settings: Settings) -> Volume:
         raise ConfigurationError("store.kind is s3, so store.s3_access_key and store.s3_secret_key must be set")
     return S3Volume(
         bucket=store.s3_bucket,
-        endpoint=store.s3_endpoint,
+        endpoint_url=store.s3_endpoint,
         region=store.s3_region,
         access_key=_secret(store.s3_access_key),
         secret_key=_secret(store.s3_secret_key),

@@ -1,21 +1,17 @@
 """The processes of a running archive: what `serve` supervises, and what each child does."""
 
 import logging
-import os
-import signal
 import socket
 import sys
 import threading
 import urllib.request
 from collections.abc import Callable
-from pathlib import Path
 
 import uvicorn
 
 from archive.app.context import Context
-from archive.app.opened import OpenedArchive
-from archive.app.supervisor import ChildSpec, Supervisor
-from archive.settings import Settings
+from archive.app.supervisor import ChildSpec, Chore, Supervisor
+from archive.settings import PREFIX, Settings
 from archive.vo.errors import ConfigurationError
 
 log = logging.getLogger(__name__)
@@ -39,8 +35,10 @@ def serve(context: Context, *, ready: Callable[[str], None] | None = None) -> in
         url = f"http://{settings.server.host}:{port}"
         if ready is not None:
             threading.Thread(target=_tell_when_ready, args=(url, settings.public_url, ready), daemon=True).start()
+        server = archive.embedded_server
         return Supervisor(
             _children(settings, listening.fileno(), context.options),
+            chores=[Chore("database", server.ensure)] if server else [],
             stop_timeout_s=settings.server.stop_timeout_s + 5.0,
             restart_min_s=settings.server.restart_min_s,
             restart_max_s=settings.server.restart_max_s,
@@ -52,7 +50,8 @@ def serve(context: Context, *, ready: Callable[[str], None] | None = None) -> in
 def _children(settings: Settings, descriptor: int, options: dict[str, object]) -> list[ChildSpec]:
     program = [sys.executable, "-m", "uraniborg"]
     where = ["--data-dir", str(settings.data_dir)]
-    environment = {f"URANIBORG_{key.replace('.', '__').upper()}": str(value) for key, value in options.items() if value is not None}
+    given = {key: value for key, value in options.items() if value is not None}
+    environment = {f"{PREFIX}{key.replace('.', '__').upper()}": str(value) for key, value in given.items()}
     web = [
         ChildSpec(f"web-{number}", [*program, "web", *where, "--socket", str(descriptor)], environment, (descriptor,))
         for number in range(1, settings.server.web_workers + 1)
@@ -111,5 +110,3 @@ def _tell_when_ready(url: str, public_url: str, ready: Callable[[str], None]) ->
                     return
         except OSError:
             pause.wait(0.1)
-
-

@@ -156,4 +156,4 @@ SCHEMAS: tuple[Schema, ...] = (
     Schema("cat", "Catalogues", tables=()),
     Schema("tap_schema", "What this service holds, described by itself", tables=_schema_tables()),
 )
-PUBLISHED_SQL = {"arc.file": '"arc"."current_file"'}  # published name -> relation, where they differ
+PUBLISHED_SQL = {"arc.file": '"pub"."file"'}  # published name -> relation, where they differ

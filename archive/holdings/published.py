@@ -16,7 +16,7 @@ from archive.holdings.declared import PUBLISHED_SQL, SCHEMAS
 from archive.holdings.tables import arc, tap_schema
 from archive.vo.columns import Column, ForeignKey, Schema, Table
 
-READER_SCHEMAS = ("ivoa", "tap_schema", "arc", "cat", "sphere")
+READER_SCHEMAS = ("ivoa", "pub", "tap_schema", "cat")  # what lies in them, the reader role may read
 
 
 def quoted(name: str) -> str:

@@ -5,6 +5,8 @@ that the sky's indexes serve conditions on them (layout 4: no security_barrier).
 its public URL and authority, comes from settings of the session (`set_session`), so that no row stores it.
 """
 
+import hashlib
+
 from sqlalchemy import Connection, text
 
 from archive.holdings.declared import ARC_FILE
@@ -51,15 +53,22 @@ def statements() -> list[str]:
     return [
         "DROP VIEW IF EXISTS ivoa.obscore",
         f"CREATE VIEW ivoa.obscore AS {obscore}",
-        "DROP VIEW IF EXISTS arc.current_file",
-        f"CREATE VIEW arc.current_file AS {files}",
+        "DROP VIEW IF EXISTS pub.file",
+        f"CREATE VIEW pub.file AS {files}",
     ]
 
 
-def install(connection: Connection) -> None:
-    """Make the views anew; the caller grants and commits."""
-    for statement in statements():
-        connection.execute(text(statement))
+def install(connection: Connection) -> bool:
+    """Make the views anew if they are not those declared here; the caller grants and commits. True: they were made."""
+    wanted = statements()
+    mark = hashlib.sha256("\n".join(wanted).encode()).hexdigest()
+    found = connection.execute(text("SELECT obj_description(to_regclass('ivoa.obscore'), 'pg_class')")).scalar()
+    if found == mark:
+        return False
+    for statement in wanted:
+        connection.execute(text(statement.replace("::", "\\:\\:")))
+    connection.execute(text(f"COMMENT ON VIEW ivoa.obscore IS '{mark}'"))
+    return True
 
 
 def session_settings(public_url: str, authority: str) -> dict[str, str]:

@@ -1,0 +1,95 @@
+"""Mounting the rooms' protocols into one ASGI application, and what the archive says of itself as a whole."""
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import structlog
+from anyio import to_thread
+from fastapi import APIRouter, FastAPI, Request
+from fastapi.responses import HTMLResponse, Response
+from sqlalchemy import text
+from sqlalchemy.exc import SQLAlchemyError
+from starlette.types import ASGIApp
+
+from archive.app.opened import OpenedArchive
+from archive.app.pages import front_page
+from archive.app.wire import Courtesies, HeadAsGet, TidyPaths
+from archive.served import ServedProtocol
+from archive.vo.capability import Capability, vosi_capabilities
+from archive.vo.routes import PlainRoute
+from archive.vo.vosi import MEDIA_TYPE, Availability, availability_document, capabilities_document
+
+log = structlog.get_logger(__name__)
+
+
+def application(
+    archive: OpenedArchive, protocols: Sequence[ServedProtocol], services: Mapping[type, Any], *, version: str
+) -> ASGIApp:
+    """The archive as an ASGI application.
+
+    services: by type, what handlers ask for with `provided`. Each protocol gets VOSI documents under its path; the
+    root tells of all of them.
+    """
+    settings = archive.settings
+    app = FastAPI(title=settings.title, version=version, docs_url="/docs", redoc_url=None, openapi_url="/openapi.json")
+    app.router.redirect_slashes = False
+    app.state.services = dict(services)
+    app.state.public_url = settings.public_url
+    app.state.up_since = datetime.now(UTC)
+    for protocol in protocols:
+        app.include_router(protocol.router, prefix=protocol.path)
+        if protocol.capabilities:
+            app.include_router(_vosi(archive, protocol.path, protocol.capabilities))
+    everything = tuple(capability for protocol in protocols for capability in protocol.capabilities)
+    app.include_router(_vosi(archive, "", everything))
+    app.include_router(_front(archive, protocols))
+
+    return Courtesies(TidyPaths(HeadAsGet(app)))
+
+
+def _vosi(archive: OpenedArchive, path: str, capabilities: Sequence[Capability]) -> APIRouter:
+    """/capabilities and /availability under a path (VOSI 1.1)."""
+    router = APIRouter(route_class=PlainRoute, tags=["VOSI"])
+    declared = (*capabilities, *vosi_capabilities(path))
+    document = capabilities_document(declared, archive.settings.public_url)
+    modified = datetime.now(UTC).strftime("%a, %d %b %Y %H:%M:%S GMT")
+
+    @router.get(f"{path}/capabilities", operation_id=f"capabilities{path.replace('/', '_')}")
+    def capabilities_of() -> Response:
+        """VOSI 1.1 §3.1: what can be done here, and how."""
+        return Response(document, media_type=MEDIA_TYPE, headers={"Last-Modified": modified})
+
+    @router.get(f"{path}/availability", operation_id=f"availability{path.replace('/', '_')}")
+    def availability_of(request: Request) -> Response:
+        """VOSI 1.1 §3.2: whether the database answers now."""
+        found = _availability(archive, request.app.state.up_since)
+        return Response(availability_document(found), 200 if found.available else 503, media_type=MEDIA_TYPE)
+
+    return router
+
+
+def _availability(archive: OpenedArchive, up_since: datetime) -> Availability:
+    try:
+        with archive.engines.writer.connect() as connection:
+            connection.execute(text("SELECT 1 FROM arc.file LIMIT 1"))
+    except SQLAlchemyError as problem:
+        log.error("the database does not answer", exc_info=problem)
+        return Availability(False, up_since, notes=("the database does not answer; it is being looked after",))
+    return Availability(True, up_since)
+
+
+def _front(archive: OpenedArchive, protocols: Sequence[ServedProtocol]) -> APIRouter:
+    router = APIRouter(route_class=PlainRoute, tags=["Pages"])
+
+    @router.get("/", response_class=HTMLResponse)
+    def front() -> HTMLResponse:
+        """What this archive is, and where its doors are."""
+        return HTMLResponse(front_page(archive, protocols))
+
+    return router
+
+
+def limit_threads(threads: int) -> None:
+    """How many threads handlers run on; called inside the event loop."""
+    to_thread.current_default_thread_limiter().total_tokens = threads

@@ -1,0 +1,41 @@
+"""Results and uploads of jobs in the object store, with their rows, as archive.jobs wants them kept."""
+
+from typing import IO, BinaryIO, cast
+
+from sqlalchemy import Engine
+
+from archive.vo.errors import NotFoundError, UnavailableError
+from storage import catalogue
+from storage.errors import ObjectNotFound, OutOfSpace, VolumeUnavailable
+from storage.service import ObjectStore
+
+
+class StoredResults:
+    """archive.jobs.results.ResultStore over the object store: object first, row second; in deleting, row first."""
+
+    def __init__(self, store: ObjectStore, writer: Engine) -> None:
+        self._store = store
+        self._writer = writer
+
+    def put(self, stream: BinaryIO) -> str:
+        try:
+            stored = self._store.store(stream)
+        except (OutOfSpace, VolumeUnavailable) as problem:
+            raise UnavailableError(f"the result could not be kept: {problem}") from None
+        with self._writer.begin() as connection:
+            catalogue.add_object(connection, stored)
+        return stored.key
+
+    def open(self, key: str) -> IO[bytes]:
+        try:
+            return cast("IO[bytes]", self._store.reader(key))
+        except ObjectNotFound:
+            raise NotFoundError("this result is not kept any more") from None
+
+    def delete(self, key: str) -> None:
+        with self._writer.begin() as connection:
+            found = catalogue.find_object(connection, key)
+            if found is not None:
+                catalogue.remove_object(connection, found.volume, key)
+        if found is not None:
+            self._store.delete(key, volume=found.volume)

@@ -1,0 +1,140 @@
+"""What every request goes through, whatever room answers it: plain ASGI, so that streams and disconnects pass.
+
+Paths are tidied (X-05), HEAD works wherever GET does (X-04), CORS is open (X-01), each request has an id, and one line
+of the access log tells of it, without query values, because people put tokens there.
+"""
+
+import re
+import time
+import uuid
+from collections.abc import MutableMapping
+from typing import Any
+
+import structlog
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+access_log = structlog.get_logger("uraniborg.access")
+
+EXPOSED = (
+    "Location, Content-Length, Content-Disposition, Content-Range, ETag, Repr-Digest, WWW-Authenticate, "
+    "X-VO-Authenticated, X-Request-ID"
+)
+ALLOWED = "Authorization, Content-Type, Range, If-None-Match, If-Range"
+_IDS = ("/files/", "/headers/")  # below these a path is an identifier, slashes and all
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+
+
+class TidyPaths:
+    """`/tap/`, `/tap//sync` are `/tap`, `/tap/sync`: answered, not redirected, since a redirect turns POST into GET."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        path = scope.get("path", "")
+        if scope["type"] == "http" and not path.startswith(_IDS):
+            tidy = re.sub("/{2,}", "/", path).rstrip("/") or "/"
+            if tidy != path:
+                scope = {**scope, "path": tidy, "raw_path": tidy.encode()}
+        await self._app(scope, receive, send)
+
+
+class HeadAsGet:
+    """HEAD is GET whose body stays here; once the headers are known, the work behind it is told to stop."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["method"] != "HEAD" or scope["path"].startswith(_IDS):
+            await self._app(scope, receive, send)
+            return
+        told = False
+
+        async def without_body(message: Message) -> None:
+            nonlocal told
+            if message["type"] == "http.response.start":
+                await send(message)
+            elif message["type"] == "http.response.body" and not told:
+                told = True
+                await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+        async def gone_once_told() -> Message:
+            return {"type": "http.disconnect"} if told else await receive()
+
+        await self._app({**scope, "method": "GET"}, gone_once_told, without_body)
+
+
+class Courtesies:
+    """CORS, request id, who was recognised, and the access log."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        given = _header(scope, b"x-request-id")
+        request_id = given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+        if scope["method"] == "OPTIONS" and _header(scope, b"access-control-request-method"):
+            await _preflight(scope, send, request_id)
+            return
+        scope.setdefault("state", {})
+        status, sent, began = 0, 0, time.monotonic()
+
+        async def courteous(message: Message) -> None:
+            nonlocal status, sent
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message = {**message, "headers": [*message["headers"], *_courtesies(scope, request_id)]}
+            elif message["type"] == "http.response.body":
+                sent += len(message.get("body", b""))
+            await send(message)
+
+        with structlog.contextvars.bound_contextvars(request_id=request_id):
+            try:
+                await self._app(scope, receive, courteous)
+            finally:
+                access_log.info(
+                    "request",
+                    method=scope["method"],
+                    path=scope["path"],
+                    status=status,
+                    bytes=sent,
+                    ms=round((time.monotonic() - began) * 1000, 1),
+                    client=(scope.get("client") or ("",))[0],
+                    user=_user(scope),
+                    agent=_header(scope, b"user-agent")[:120],
+                )
+
+
+def _courtesies(scope: Scope, request_id: str) -> list[tuple[bytes, bytes]]:
+    headers = [
+        (b"access-control-allow-origin", b"*"),
+        (b"access-control-expose-headers", EXPOSED.encode()),
+        (b"x-request-id", request_id.encode()),
+    ]
+    user = _user(scope)
+    if user:
+        headers.append((b"x-vo-authenticated", user.encode("ascii", "replace")))
+    return headers
+
+
+async def _preflight(scope: Scope, send: Send, request_id: str) -> None:
+    headers = [
+        *_courtesies(scope, request_id),
+        (b"access-control-allow-methods", b"GET, HEAD, POST, PUT, DELETE, OPTIONS"),
+        (b"access-control-allow-headers", ALLOWED.encode()),
+        (b"access-control-max-age", b"86400"),
+    ]
+    await send({"type": "http.response.start", "status": 204, "headers": headers})
+    await send({"type": "http.response.body", "body": b""})
+
+
+def _user(scope: MutableMapping[str, Any]) -> str:
+    return str(scope.get("state", {}).get("user") or "")
+
+
+def _header(scope: Scope, name: bytes) -> str:
+    return next((value.decode("latin-1") for key, value in scope["headers"] if key == name), "")

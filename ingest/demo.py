@@ -1,0 +1,78 @@
+"""`uraniborg demo`: a small real sky, ingested and served, from nothing, with one command."""
+
+import time
+from collections import Counter
+from pathlib import Path
+
+import click
+
+from archive.app.context import Context
+from archive.app.processes import serve
+from archive.app.setup import prepare
+from ingest.commands import ingest_all, ingest_service, require_folder
+from ingest.service import offers
+
+DEMO_DATA = Path(__file__).resolve().parent.parent / "demo" / "data"
+
+THINGS_TO_TRY = """
+The archive is open:  {url}
+
+In a browser     {url}/                     {url}/tap/examples
+With curl        curl '{url}/tap/sync?LANG=ADQL&FORMAT=csv&QUERY=SELECT+TOP+5+dp_id,target_name+FROM+ivoa.obscore'
+With STILTS      stilts tapquery tapurl={url}/tap adql="SELECT TOP 5 * FROM ivoa.obscore" ofmt=ascii
+With TOPCAT      VO > Table Access Protocol > TAP URL: {url}/tap
+With pyvo        {python} - <<'END'
+import pyvo
+tap = pyvo.dal.TAPService("{url}/tap")
+found = tap.search("SELECT TOP 3 * FROM ivoa.obscore WHERE dataproduct_type = 'image'")
+for record in found:
+    print(record["obs_publisher_did"], record["target_name"])
+    for link in record.getdatalink().bysemantics("#this", include_narrower=False):
+        print("   ", link["access_url"], link["content_length"], "bytes")
+END
+
+The operator's token is in {token}.  Everything the archive keeps is in {data}.
+Stop it with Ctrl-C; `make demo` again goes on where it was.
+"""
+
+
+@click.command("demo")
+@click.option("--port", type=int, help="TCP port to serve on.  [default: 8000]")
+@click.option("--host", help="Address to serve on.  [default: 127.0.0.1]")
+@click.option("--no-serve", is_flag=True, help="Only make the archive; serve it later with `uraniborg serve`.")
+@click.pass_obj
+def demo_command(context: Context, port: int | None, host: str | None, no_serve: bool) -> None:
+    """Make an archive of the demo sky and serve it."""
+    began = time.monotonic()
+    context.take({"server.port": port, "server.host": host, "title": "Uraniborg demo"})
+    settings = context.settings
+    click.echo(f"Everything is kept in {settings.data_dir}")
+    click.echo("Starting PostgreSQL" if settings.embedded else "Using the database that the settings name")
+    archive = context.archive
+    archive.urls  # noqa: B018 (starts it)
+    click.echo("Making tables, views and roles ready")
+    prepare(archive, context.metadata())
+    click.echo("Ingesting the demo sky: real files of many telescopes (demo/data/README.md tells their origins)")
+    found = offers([require_folder(DEMO_DATA, "the demo sky")], collection=None, root=None, default_collection="demo")
+    found = [each for each in found if each.path.name != "README.md"]
+    reports = ingest_all(ingest_service(archive, replace=True), found, show=True, quiet=True)
+    counts = {
+        outcome: sum(report.outcome == outcome for report in reports)
+        for outcome in dict.fromkeys(r.outcome for r in reports)
+    }
+    click.echo("  " + ", ".join(f"{number} {outcome.replace('_', ' ')}" for outcome, number in counts.items()))
+    if no_serve:
+        return
+
+    def ready(url: str) -> None:
+        click.echo(f"Ready after {time.monotonic() - began:.1f} s")
+        click.echo(
+            THINGS_TO_TRY.format(
+                url=url,
+                token=archive.operator_token_path,
+                data=settings.data_dir,
+                python=Path(".venv/bin/python"),
+            )
+        )
+
+    raise SystemExit(serve(context, ready=ready))

@@ -1,0 +1,106 @@
+"""What TAP says of itself: capabilities from the translator's own declarations, and its routes (TAP-40, TAP-41)."""
+
+from collections.abc import Iterator
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Query, Request
+from fastapi.responses import HTMLResponse, Response
+
+from archive.holdings.published import PublishedTables
+from archive.jobs.router import uws_router, votable_error_document
+from archive.served import ServedProtocol
+from archive.vo.capability import (
+    TAP,
+    TAPREGEXT,
+    Capability,
+    FeatureList,
+    Interface,
+    Language,
+    LanguageFeature,
+    Limit,
+    TableAccess,
+    vosi_capabilities,
+)
+from archive.vo.errors import NotFoundError
+from archive.vo.routes import DaliRoute, PlainRoute, provided
+from archive.vo.streaming import StreamedResponse
+from archive.vo.vosi import MEDIA_TYPE, table_document, tables_document
+from tap import jobs, router
+from tap.adql.functions import feature_list
+from tap.service import Limits
+
+PATH = "/tap"
+VERSIONS = (("2.0", "ivo://ivoa.net/std/ADQL#v2.0"), ("2.1", "ivo://ivoa.net/std/ADQL#v2.1"))
+
+vosi = APIRouter(route_class=PlainRoute, tags=["TAP"])
+Tables = Annotated[PublishedTables, provided(PublishedTables)]
+
+
+@vosi.get("/tables")
+def tables(published: Tables, detail: Annotated[Literal["min", "max"], Query()] = "max") -> Response:
+    """VOSI 1.1 §3.3: every table, a table at a time (VOSI-03)."""
+
+    def document() -> Iterator[bytes]:
+        return tables_document(published.schemas(), detail=detail)
+
+    return StreamedResponse(document, media_type=MEDIA_TYPE)
+
+
+@vosi.get("/tables/{name}")
+def table(name: str, published: Tables) -> Response:
+    """VOSI 1.1 §3.3.1: one table in full (VOSI-04)."""
+    found = published.tables().get(name.replace('"', "").lower())
+    if found is None:
+        raise NotFoundError(f"there is no table {name}; /tap/tables lists those there are")
+    return Response(table_document(found.table), media_type=MEDIA_TYPE)
+
+
+@vosi.get("", response_class=HTMLResponse)
+def page(request: Request) -> HTMLResponse:
+    """TAP 1.1 §2: a page for people (TAP-02)."""
+    url = f"{request.app.state.public_url}{PATH}"
+    links = " · ".join(
+        f'<a href="{url}/{child}">{child}</a>' for child in ("capabilities", "tables", "examples", "availability")
+    )
+    return HTMLResponse(
+        f"<!DOCTYPE html><html lang='en'><head><meta charset='utf-8'><title>TAP</title></head><body><main>"
+        f"<h1>Table Access Protocol</h1><p>Clients take this address: <code>{url}</code></p><p>{links}</p>"
+        "</main></body></html>"
+    )
+
+
+def features() -> tuple[FeatureList, ...]:
+    """Language features by type, as the translator declares them."""
+    by_type: dict[str, list[LanguageFeature]] = {}
+    for fragment, form, description in feature_list():
+        by_type.setdefault(f"{TAPREGEXT}#{fragment}", []).append(LanguageFeature(form, description))
+    return tuple(FeatureList(type_, tuple(found)) for type_, found in by_type.items())
+
+
+def capability(limits: Limits, *, async_s: Limit, retention_s: Limit) -> Capability:
+    """The one TAP capability (TAP-40)."""
+    return Capability(
+        TAP,
+        (Interface(PATH, version="1.1", use="base"),),
+        extension=TableAccess(
+            languages=(Language("ADQL", VERSIONS, "Astronomical Data Query Language", features()),),
+            upload_methods=("inline",),
+            retention_s=retention_s,
+            execution_s=async_s,
+            output_rows=Limit(limits.default_maxrec, limits.hard_maxrec),
+            upload_rows=Limit(limits.upload_max_rows, limits.upload_max_rows),
+        ),
+    )
+
+
+def protocol(limits: Limits, *, async_s: Limit, retention_s: Limit) -> ServedProtocol:
+    """TAP, to be mounted."""
+    whole = APIRouter()
+    whole.include_router(router.router)
+    whole.include_router(vosi)
+    whole.include_router(uws_router(jobs.NAME, route_class=DaliRoute, error_response=votable_error_document))
+    declared = (
+        capability(limits, async_s=async_s, retention_s=retention_s),
+        *vosi_capabilities(PATH, tables=f"{PATH}/tables", examples=f"{PATH}/examples")[2:],
+    )
+    return ServedProtocol(PATH, "Table Access Protocol (TAP)", whole, declared)
