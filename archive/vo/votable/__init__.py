@@ -5,7 +5,8 @@ asks for which serialization is in archive.vo.formats.
 """
 
 from archive.vo.arrow import arrow_schema, arrow_type
-from archive.vo.votable.document import Info, Serialization, field_ids, votable_error, write_votable
+from archive.vo.votable.document import Serialization, field_ids, votable_error, write_votable
+from archive.vo.votable.info import Info
 from archive.vo.votable.reading import UploadedTable, read_votable
 
 __all__ = [

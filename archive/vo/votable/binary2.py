@@ -5,9 +5,9 @@ array is preceded by its 4-byte count. Consecutive columns of fixed width become
 "segment"; columns of variable width are Arrow binaries. Arrow then concatenates segments and binaries row by row in
 one pass of C++: no Python object for a cell, and no index array for a byte.
 
-Text in char columns is written as UTF-8, and its count is of bytes: the same bytes as ASCII for ASCII text, and what
-VOTable 1.6 will say for the rest (VOT-09). Columns whose text is known not to be ASCII are better declared
-unicodeChar, written as big-endian UTF-16, which every reader of today understands.
+A char is one byte of ASCII until VOTable 1.6 (VOT-09), and astropy, so pyvo, refuses a whole table for one byte that is
+not. What is not ASCII in a char column is therefore written as "?", and the document says so after its table. Columns
+that may hold such text are declared unicodeChar (big-endian UTF-16); TABLEDATA carries it in either.
 """
 
 import binascii
@@ -22,7 +22,8 @@ import pyarrow.compute as pc
 from archive.vo.arrow import TEXT, conformed, is_timestamp, shape_of
 from archive.vo.columns import Column
 from archive.vo.errors import ArchiveError
-from archive.vo.text import characters, joined_bytes, missing_element, text_array, timestamps
+from archive.vo.text import byte_table, characters, contains_any, joined_bytes, missing_element, text_array, timestamps
+from archive.vo.votable.info import Info
 
 NUMBERS = {
     "unsignedByte": np.dtype("u1"),
@@ -34,6 +35,7 @@ NUMBERS = {
     "floatComplex": np.dtype(">f4"),
     "doubleComplex": np.dtype(">f8"),
 }
+NOT_ASCII = byte_table(*range(0x80, 0x100))
 COUNT = np.dtype(">i4")
 Bytes = npt.NDArray[np.uint8]
 Cells = npt.NDArray[np.generic]
@@ -62,11 +64,12 @@ class Binary2:
 
     def __init__(self, columns: Sequence[Column]) -> None:
         self._columns = columns
+        self._lossy: set[str] = set()
         self._carry = b""  # Base64 takes three bytes at a time: what is left over waits for the next rows.
 
     def encode(self, batch: pa.RecordBatch) -> bytes:
         """The base64 of a batch; ArchiveError if a value is not what its column declares."""
-        data = rows(self._columns, batch)
+        data = rows(self._columns, batch, self._lossy)
         head = min(-len(self._carry) % 3, len(data))
         first = self._carry + bytes(data[:head])
         end = head + (len(data) - head) // 3 * 3
@@ -76,18 +79,29 @@ class Binary2:
         self._carry = bytes(data[end:])
         return binascii.b2a_base64(first, newline=False) + binascii.b2a_base64(data[head:end])
 
+    def notes(self) -> tuple[Info, ...]:
+        """What a reader should know of the rows written so far."""
+        return tuple(
+            Info(
+                "WARNING",
+                f"non-ASCII text in {name}",
+                f'Characters of column {name} that are not ASCII are "?" here; RESPONSEFORMAT=votable/td has them.',
+            )
+            for name in sorted(self._lossy)
+        )
+
     def finish(self) -> bytes:
         """The end of the element, after the last row that could be written."""
         return binascii.b2a_base64(self._carry) + b"</STREAM></BINARY2>\n"
 
 
-def rows(columns: Sequence[Column], batch: pa.RecordBatch) -> memoryview:
-    """The rows of one batch, as they go to the wire before base64."""
+def rows(columns: Sequence[Column], batch: pa.RecordBatch, lossy: set[str]) -> memoryview:
+    """The rows of one batch, as they go to the wire before base64. lossy: takes names of char columns not in ASCII."""
     arrays = conformed(batch, columns)
     segment: list[npt.NDArray[np.generic]] = [_flags(arrays, batch.num_rows)]
     parts: list[pa.Array] = []
     for column, array in zip(columns, arrays, strict=True):
-        cells = cells_of(array, column)
+        cells = cells_of(array, column, lossy)
         if isinstance(cells, Fixed):
             segment.append(cells.values)
         else:
@@ -133,16 +147,16 @@ def _binary(offsets: npt.NDArray[np.int32], data: Bytes) -> pa.Array:
     return pa.Array.from_buffers(pa.binary(), len(offsets) - 1, buffers)
 
 
-def cells_of(array: pa.Array, column: Column) -> Fixed | Variable:
+def cells_of(array: pa.Array, column: Column, lossy: set[str]) -> Fixed | Variable:
     """A column's cells as bytes for the wire; what stands in a missing cell is zero, NaN or nothing (flags tell)."""
     shape = shape_of(column)
     if is_timestamp(column):
-        return _text(timestamps(array, shape.width), column, shape.width)
+        return _text(timestamps(array, shape.width), column, shape.width, lossy)
     if column.datatype in TEXT:
         if shape.is_array:
             width = None if shape.width is None or shape.count is None else shape.width * shape.count
-            return _text(text_array(array, column), column, width)
-        return _text(array, column, shape.width)
+            return _text(text_array(array, column), column, width, lossy)
+        return _text(array, column, shape.width, lossy)
     if not shape.is_array:
         return Fixed(_wire(array, column))
     if pa.types.is_fixed_size_list(array.type):
@@ -209,10 +223,13 @@ def _offsets(lengths: npt.NDArray[np.integer]) -> npt.NDArray[np.int32]:
     return offsets
 
 
-def _text(cells: pa.StringArray, column: Column, width: int | None) -> Fixed | Variable:
+def _text(cells: pa.StringArray, column: Column, width: int | None, lossy: set[str]) -> Fixed | Variable:
     """width: characters in each cell, None if they vary."""
     if cells.null_count:
         cells = cells.fill_null("")
+    if column.datatype == "char" and contains_any(cells, NOT_ASCII):
+        cells = pc.replace_substring_regex(cells, "[^\\x00-\\x7f]", "?")
+        lossy.add(column.name)
     lengths = pc.binary_length(cells).to_numpy()
     data, size = characters(cells), 1
     if column.datatype == "unicodeChar":

@@ -6,7 +6,6 @@ STILTS and TOPCAT of today report 1.5 as an error (VOT-01).
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Literal
 
 import pyarrow as pa
@@ -17,6 +16,7 @@ from archive.vo.columns import Column
 from archive.vo.errors import ArchiveError
 from archive.vo.markup import Markup, element, start_tag
 from archive.vo.votable.binary2 import Binary2
+from archive.vo.votable.info import Info
 from archive.vo.votable.tabledata import Tabledata
 
 logger = structlog.get_logger(__name__)
@@ -31,21 +31,6 @@ ROOT = {
 }
 MJD_ORIGIN = 2400000.5
 BROKEN = "The service failed while it wrote this table: the rows above are not all. Please ask again."
-
-
-@dataclass(frozen=True, slots=True)
-class Info:
-    """An INFO element: name and value, and a sentence as its content where there is more to say."""
-
-    name: str
-    value: str
-    content: str | None = None
-    ucd: str | None = None
-    id: str | None = None
-
-    def markup(self) -> Markup:
-        attributes = {"ID": self.id, "name": self.name, "value": self.value, "ucd": self.ucd}
-        return element("INFO", attributes, self.content)
 
 
 def write_votable(
@@ -87,8 +72,8 @@ def write_votable(
             raise
         last = _failure(error)
     yield encoder.finish() + b"</DATA>\n</TABLE>\n"
-    tail = [last.markup(), "\n"] if last else []
-    yield "".join([*tail, "</RESOURCE>\n", *resources, "</VOTABLE>\n"]).encode()
+    told = [info.markup() + "\n" for info in (*encoder.notes(), *([last] if last else []))]
+    yield "".join([*told, "</RESOURCE>\n", *resources, "</VOTABLE>\n"]).encode()
 
 
 def _failure(error: Exception) -> Info:
@@ -145,9 +130,9 @@ def _head(
     lines = [
         start_tag("VOTABLE", ROOT),
         start_tag("RESOURCE", {"type": "results"}),
-        *(systems[name] for name in systems if name in references),
         Info("QUERY_STATUS", "OK").markup(),
         *(info.markup() for info in infos),
+        *(systems[name] for name in systems if name in references),
         start_tag("TABLE", {"name": table_name}),
         *([element("DESCRIPTION", None, description)] if description else []),
         *map(_field, columns, field_ids(columns), references),

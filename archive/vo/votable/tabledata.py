@@ -9,6 +9,7 @@ from archive.vo.arrow import TEXT, conformed, is_timestamp
 from archive.vo.columns import Column
 from archive.vo.markup import REPLACEMENT
 from archive.vo.text import byte_table, contains_any, joined_bytes, text_column
+from archive.vo.votable.info import Info
 
 MARKUP = byte_table(*b"&<>\r")
 # Control characters, and the lead byte 0xEF that U+FFFE and U+FFFF share with harmless ones.
@@ -28,6 +29,10 @@ class Tabledata:
     def encode(self, batch: pa.RecordBatch) -> bytes:
         """The TR elements of a batch; ArchiveError if a value is not what its column declares."""
         return bytes(rows(self._columns, batch))
+
+    def notes(self) -> tuple[Info, ...]:
+        """Nothing: what XML cannot carry is seen as U+FFFD."""
+        return ()
 
     def finish(self) -> bytes:
         """The end of the element, after the last row that could be written."""
