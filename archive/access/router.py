@@ -1,0 +1,19 @@
+"""How a handler learns who asks. The decision what they may have is the service's."""
+
+from typing import Annotated
+
+from fastapi import Request
+
+from archive.access.identity import User
+from archive.access.service import AccessService
+from archive.vo.routes import provided
+
+
+def current_user(request: Request, access: Annotated[AccessService, provided(AccessService)]) -> User:
+    """A dependency: the user by the Authorization header (RFC 6750, RFC 7617), else ANONYMOUS; 401 if it is not valid.
+
+    The name is left in request.state.user for the access log and the X-VO-Authenticated header (AUTH-04).
+    """
+    user = access.user_of(request.headers.get("authorization"))
+    request.state.user = user.name or None
+    return user

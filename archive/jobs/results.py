@@ -1,0 +1,55 @@
+"""Where a job's results and uploads lie, as this room needs it: a Protocol that the store, or a folder, satisfies."""
+
+import io
+from collections.abc import Iterable, Iterator
+from typing import IO, BinaryIO, Protocol
+
+CHUNK_BYTES = 1 << 18
+
+
+class ResultStore(Protocol):
+    """Bytes under keys that the store chooses. put shows nothing of a stream that failed; delete may be repeated."""
+
+    def put(self, stream: BinaryIO) -> str:
+        """Keep what the stream holds; the key to find it by."""
+        ...
+
+    def open(self, key: str) -> IO[bytes]:
+        """The bytes from their beginning; archive.vo.errors.NotFoundError if there is no such key."""
+        ...
+
+    def delete(self, key: str) -> None:
+        """Forget the key; nothing happens if it is gone already."""
+        ...
+
+
+class ChunkStream(io.RawIOBase):
+    """Chunks of bytes, as a generator yields them, to be read as a file; `size_bytes` counts what was read so far."""
+
+    def __init__(self, chunks: Iterable[bytes]) -> None:
+        super().__init__()
+        self._chunks = iter(chunks)
+        self._rest = memoryview(b"")
+        self.size_bytes = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: "bytearray | memoryview") -> int:  # type: ignore[override]
+        while not self._rest:
+            chunk = next(self._chunks, None)
+            if chunk is None:
+                return 0
+            self._rest = memoryview(chunk)
+        count = min(len(buffer), len(self._rest))
+        buffer[:count] = self._rest[:count]
+        self._rest = self._rest[count:]
+        self.size_bytes += count
+        return count
+
+
+def chunks_of(file: IO[bytes], chunk_bytes: int = CHUNK_BYTES) -> Iterator[bytes]:
+    """The file in pieces; closed at the end, or when the reader goes away."""
+    with file:
+        while piece := file.read(chunk_bytes):
+            yield piece

@@ -1,0 +1,176 @@
+"""The worker process: procrastinate's loop, a thread a job, the janitor, and an end that keeps every job.
+
+SIGTERM or SIGINT: no new job is begun; running ones get `grace_s` to end, are then stopped and queued again.
+"""
+
+import asyncio
+import contextlib
+import logging
+import threading
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import procrastinate
+from procrastinate.job_context import JobContext as QueueContext
+from sqlalchemy import Engine
+
+from archive.access.service import AccessService
+from archive.database.engines import psycopg_dsn
+from archive.jobs import queue
+from archive.jobs.context import JobKind, Kinds
+from archive.jobs.janitor import Janitor
+from archive.jobs.results import ResultStore
+from archive.jobs.runner import Held, Runner
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerLimits:
+    """How many, how often, how long.
+
+    concurrency: jobs at a time. grace_s: seconds that running jobs get to end after SIGTERM; stop_s: seconds a stopped
+    job then gets to leave its thread. heartbeat_s: seconds between two signs of life; stalled_after_s: seconds without
+    one after which a worker is dead. watch_s: seconds between two looks at whether running jobs were aborted;
+    janitor_s: between two rounds of the janitor; poll_s: between two looks into the queue, should a notification be
+    missed.
+    """
+
+    concurrency: int = 2
+    grace_s: float = 30.0
+    stop_s: float = 5.0
+    heartbeat_s: float = 5.0
+    stalled_after_s: float = 20.0
+    watch_s: float = 0.25
+    janitor_s: float = 5.0
+    poll_s: float = 5.0
+
+    def __post_init__(self) -> None:
+        if self.concurrency < 1:
+            raise ValueError("a worker runs one job at a time at least")
+        if self.stalled_after_s < 2 * self.heartbeat_s:
+            raise ValueError("stalled_after_s must be at least twice heartbeat_s, or the living are taken for dead")
+
+
+def run_worker(
+    writer: Engine,
+    kinds: Iterable[JobKind],
+    store: ResultStore,
+    *,
+    access: AccessService | None = None,
+    blueprints: Mapping[str, procrastinate.Blueprint] | None = None,
+    queues: Sequence[str] | None = None,
+    limits: WorkerLimits | None = None,
+) -> None:
+    """Run jobs until SIGTERM or SIGINT; call it on the main thread of a process of its own.
+
+    writer: an engine that may write schemas uws, jobs and acl; its pool should hold 2 + concurrency connections.
+    blueprints: tasks of procrastinate's own by namespace, for rooms below this one (the store's scrub).
+    queues: only these; None is all.
+    """
+    limits = limits or WorkerLimits()
+    asyncio.run(
+        _work(writer, Kinds(kinds), store, access or AccessService(writer), dict(blueprints or {}), queues, limits)
+    )
+
+
+async def _work(
+    writer: Engine,
+    kinds: Kinds,
+    store: ResultStore,
+    access: AccessService,
+    blueprints: Mapping[str, procrastinate.Blueprint],
+    queues: Sequence[str] | None,
+    limits: WorkerLimits,
+) -> None:
+    dsn = psycopg_dsn(writer.url, options=f"-c search_path={queue.SCHEMA}", application_name="uraniborg worker")
+    app = procrastinate.App(connector=procrastinate.PsycopgConnector(conninfo=dsn, min_size=1, max_size=3))
+    for namespace, blueprint in blueprints.items():
+        app.add_tasks_from(blueprint, namespace=namespace)
+    runner = Runner(writer, store, access, watch_s=limits.watch_s)
+    for kind in kinds:
+        task = _task(runner, kind, limits.stop_s)
+        app.task(name=f"{queue.TASK_PREFIX}{kind.name}", queue=kind.queue, pass_context=True)(task)
+    janitor = Janitor(writer, store, kinds, stalled_after_s=limits.stalled_after_s)
+    async with app.open_async():
+        sweeping = asyncio.create_task(_sweep(janitor, limits.janitor_s))
+        try:
+            await app.run_worker_async(
+                name="uraniborg",
+                queues=queues or None,  # type: ignore[arg-type]
+                concurrency=limits.concurrency,
+                fetch_job_polling_interval=limits.poll_s,
+                shutdown_graceful_timeout=limits.grace_s,
+                update_heartbeat_interval=limits.heartbeat_s,
+                stalled_worker_timeout=limits.stalled_after_s,
+            )
+        finally:
+            sweeping.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await sweeping
+            await asyncio.to_thread(runner.close)
+
+
+def _task(runner: Runner, kind: JobKind, stop_s: float) -> Callable[..., Awaitable[None]]:
+    """What procrastinate calls for a job of this kind: it waits for the job's thread."""
+
+    async def run(queue_context: QueueContext, job_id: str) -> None:
+        entry = queue_context.job.id
+        if entry is None:
+            raise RuntimeError(f"job {job_id}: the queue gave an entry without an id")
+        held = (job_id, entry)
+        ended = _on_thread(lambda: runner.execute(kind, job_id, entry), name=f"job {job_id}")
+        try:
+            await asyncio.shield(ended)
+        except asyncio.CancelledError:
+            await _stop(runner, kind, held, ended, stop_s)
+            raise
+
+    return run
+
+
+async def _stop(runner: Runner, kind: JobKind, held: Held, ended: "asyncio.Future[None]", stop_s: float) -> None:
+    """The grace is over: stop the job, and queue it again even if its thread does not heed."""
+    await asyncio.to_thread(runner.cancel, held)
+    done, _ = await asyncio.wait({ended}, timeout=stop_s)
+    job = runner.job_of(held)
+    if not done and job is not None:
+        log.warning("job %s: its thread does not stop; left behind", job.job_id)
+        await asyncio.to_thread(runner.give_back, kind, job, held)
+
+
+def _on_thread(work: Callable[[], None], *, name: str) -> "asyncio.Future[None]":
+    """Run `work` on a daemon thread: one that does not stop must not keep the process from ending."""
+    loop = asyncio.get_running_loop()
+    ended: asyncio.Future[None] = loop.create_future()
+
+    def settle(error: BaseException | None) -> None:
+        if ended.done():
+            return
+        if error is None:
+            ended.set_result(None)
+        else:
+            ended.set_exception(error)
+
+    def body() -> None:
+        error: BaseException | None = None
+        try:
+            work()
+        except BaseException as raised:
+            error = raised
+        # The loop is closed when the process ended without waiting for this thread.
+        with contextlib.suppress(RuntimeError):
+            loop.call_soon_threadsafe(settle, error)
+
+    threading.Thread(target=body, name=name, daemon=True).start()
+    return ended
+
+
+async def _sweep(janitor: Janitor, interval_s: float) -> None:
+    while True:
+        try:
+            await asyncio.to_thread(janitor.sweep)
+        except Exception:
+            # A database that restarts must not end the janitor; the next round does what this one could not.
+            log.warning("the janitor's round failed; trying again in %s s", interval_s, exc_info=True)
+        await asyncio.sleep(interval_s)
