@@ -104,9 +104,10 @@ BY_NAME = {
 def widest(meanings: Sequence[Meaning]) -> Meaning:
     """The number that holds all of these numbers, without metadata (ADQL 2.1 §3.1)."""
     datatypes = [meaning.column.datatype for meaning in meanings if meaning.kind is Kind.NUMBER]
-    if not datatypes:
-        return number("double")
-    return number(max(datatypes, key=NUMERIC.index))
+    if not datatypes or len({datatype in WHOLE for datatype in datatypes}) == 2:
+        return number("double")  # PostgreSQL adds a real and a whole number in double precision
+    widest_ = max(datatypes, key=NUMERIC.index)
+    return number("short" if widest_ == "unsignedByte" else widest_)
 
 
 def shared(meanings: Sequence[Meaning]) -> Meaning | None:

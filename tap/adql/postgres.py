@@ -1,0 +1,182 @@
+"""A checked query as PostgreSQL's SQL: SELECT, FROM, joins, set operations, limits. Geometry by the Sphere it is given.
+
+No text of the user's enters the SQL but whole numbers of TOP, OFFSET and positions, as the lexer read them; names of
+columns of results are quoted. Expressions are postgres_expressions.py's.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from archive.sphere.sphere import Sphere
+from archive.vo.columns import Column
+from tap.adql.meanings import CheckedQuery
+from tap.adql.nodes import (
+    CommonTable,
+    DerivedTable,
+    Expression,
+    Join,
+    OrderKey,
+    QueryBody,
+    Select,
+    SetOperation,
+    TableExpression,
+    TableName,
+)
+from tap.adql.postgres_expressions import ExpressionWriter, quoted
+from tap.adql.scopes import Output, PublishedTable, Visible
+from tap.adql.types import Kind
+
+
+@dataclass(frozen=True, slots=True)
+class SqlQuery:
+    """sql: one SELECT with psycopg's %(name)s placeholders; columns: what comes out, in order."""
+
+    sql: str
+    parameters: dict[str, object]
+    columns: tuple[Column, ...]
+
+
+def sphere_region_text(array: str) -> str:
+    """STC-S of a region in the portable form, by the function that the sphere installs."""
+    return f"sphere.region_text({array})"
+
+
+def translate(
+    checked: CheckedQuery,
+    sphere: Sphere,
+    maxrec: int | None = None,
+    region_as_text: Callable[[str], str] = sphere_region_text,
+) -> SqlQuery:
+    """The query as one SQL statement.
+
+    maxrec: rows to give at most; one more is asked for, so that the reader sees whether there were more. None: all.
+    region_as_text: SQL text of a double precision[] region to SQL of its STC-S, for columns of xtype adql:REGION.
+    """
+    writer = QueryWriter(checked, sphere, region_as_text)
+    limit = None if maxrec is None else maxrec + 1
+    return SqlQuery(writer.query(limit), writer.parameters, checked.columns_out)
+
+
+class QueryWriter(ExpressionWriter):
+    """Writes the queries of one checked query."""
+
+    def query(self, limit: int | None) -> str:
+        tables = self.checked.query.common_tables
+        self._common = {table: f"w{number}" for number, table in enumerate(tables, start=1)}
+        written = [f"{self._common[table]} AS ({self.body(table.query)})" for table in tables]
+        with_tables = f"WITH {', '.join(written)} " if written else ""
+        return with_tables + self._body(self.checked.query.body, limit, final=True)
+
+    def body(self, body: QueryBody) -> str:
+        return self._body(body, None, final=False)
+
+    def _body(self, body: QueryBody, limit: int | None, final: bool) -> str:
+        """final: what comes out goes to the user, so that regions become text."""
+        if isinstance(body, Select):
+            return self._select(body, limit, final)
+        return self._set_operation(body, limit, final)
+
+    def _select(self, select: Select, limit: int | None, final: bool) -> str:
+        outputs = self.checked.outputs[select]
+        columns = ", ".join(f"{self._shown(output, final)} AS {quoted(output.sql_name)}" for output in outputs)
+        tables = ", ".join(self._table(table) for table in select.tables)
+        parts = ["SELECT DISTINCT" if select.distinct else "SELECT", columns, "FROM", tables]
+        if select.where:
+            parts.append(f"WHERE {self.condition(select.where)}")
+        if select.group_by:
+            parts.append("GROUP BY " + ", ".join(self._group_key(key) for key in select.group_by))
+        if select.having:
+            parts.append(f"HAVING {self.condition(select.having)}")
+        if select.order_by:
+            plain = not (select.distinct or select.group_by) and len(select.order_by) == 1
+            parts.append("ORDER BY " + ", ".join(self._order_key(key, outputs, plain) for key in select.order_by))
+        return " ".join(parts) + self._limits(least(select.top, limit), select.offset)
+
+    def _shown(self, output: Output, final: bool) -> str:
+        value = output.value
+        assert value is not None
+        sql = self.column(value) if isinstance(value, Visible) else self.value(value)
+        return self._presented(sql, output) if final else sql
+
+    def _presented(self, sql: str, output: Output) -> str:
+        """A value as the user is to see it."""
+        if output.meaning.kind is Kind.REGION:
+            return self.region_as_text(sql)
+        return f"{sql}::text" if output.meaning.kind is Kind.NULL else sql
+
+    def _group_key(self, key: Expression) -> str:
+        position = self.checked.positions.get(key)
+        return str(position) if position else self.value(key)
+
+    def _order_key(self, key: OrderKey, outputs: tuple[Output, ...], plain: bool) -> str:
+        """plain: the only key of rows neither grouped nor made distinct, so that another expression may order them."""
+        direction = " DESC" if key.descending else ""
+        position = self.checked.positions.get(key)
+        expression = outputs[position - 1].value if position else key.expression
+        if plain and not key.descending and expression is not None and not isinstance(expression, Visible):
+            positions = self.separation(expression)
+            if positions is not None:
+                return self.sphere.nearest(*positions)
+        return f"{position or self.value(key.expression)}{direction}"
+
+    @staticmethod
+    def _limits(limit: int | None, offset: int | None) -> str:
+        return (f" OFFSET {offset}" if offset else "") + (f" LIMIT {limit}" if limit is not None else "")
+
+    # ---- set operations
+
+    def _set_operation(self, operation: SetOperation, limit: int | None, final: bool) -> str:
+        """Operands in parentheses, left to right; order, limits and text of regions in a SELECT around them."""
+        sql = f"({self.body(operation.first)})"
+        for number, step in enumerate(operation.steps):
+            every = " ALL" if step.every else ""
+            # PostgreSQL binds INTERSECT tighter itself; parentheses keep the order that the tree has.
+            sql = f"({sql})" if number else sql
+            sql = f"{sql} {step.operator}{every} ({self.body(step.operand)})"
+        relation = self.checked.relations[operation]
+        outputs = self.checked.outputs[operation]
+        columns = []
+        for output, field in zip(outputs, relation.fields, strict=True):
+            value = self.column(field)
+            columns.append(f"{self._presented(value, output) if final else value} AS {quoted(output.sql_name)}")
+        parts = ["SELECT", ", ".join(columns), f"FROM ({sql}) AS {relation.alias}"]
+        if operation.order_by:
+            parts.append("ORDER BY " + ", ".join(self._order_key(key, outputs, False) for key in operation.order_by))
+        return " ".join(parts) + self._limits(limit, operation.offset)
+
+    # ---- tables
+
+    def _table(self, table: TableExpression) -> str:
+        if isinstance(table, Join):
+            return self._join(table)
+        relation = self.checked.relations[table]
+        return f"{self._source(table, relation.source)} AS {relation.alias}"
+
+    def _source(self, table: TableName | DerivedTable, source: PublishedTable | CommonTable | QueryBody) -> str:
+        if isinstance(table, DerivedTable):
+            return f"({self.body(table.query)})"
+        if isinstance(source, CommonTable):
+            return self._common[source]
+        assert isinstance(source, PublishedTable)
+        return source.sql.replace("%", "%%")
+
+    def _join(self, join: Join) -> str:
+        sql = self._table(join.first)
+        if isinstance(join.first, Join):
+            sql = f"({sql})"
+        for step in join.steps:
+            right = self._table(step.table)
+            right = f"({right})" if isinstance(step.table, Join) else right
+            if step.on is not None:
+                condition = self.condition(step.on)
+            else:
+                pairs = self.checked.joins[step]
+                equal = [f"{self.column(left)} = {self.column(right_)}" for left, right_ in pairs]
+                condition = " AND ".join(equal) or "TRUE"
+            sql = f"{sql} {step.kind} JOIN {right} ON {condition}"
+        return sql
+
+
+def least(*limits: int | None) -> int | None:
+    """The least of the limits that are set."""
+    return min((limit for limit in limits if limit is not None), default=None)
