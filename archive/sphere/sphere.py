@@ -5,8 +5,13 @@ arithmetic expression), never as values, so nothing a user wrote is ever formatt
 
 The portable truth in tables is ra, dec (double precision, degrees ICRS) and region (double precision[]): 3 elements
 are a circle (ra, dec, radius), an even number of 6 or more the vertices of a polygon, counter-clockwise seen from
-inside the sphere. Adapters add expression indexes over these columns; conditions on any expression that PostgreSQL can
-reduce to the indexed one, through views, subqueries and joins, then use the index, whatever the author's form.
+inside the sphere; 2 are a position, 4 a coordinate range (ra_min, ra_max, dec_min, dec_max). What is no shape (a NULL
+or NaN inside, two antipodes as neighbours) makes every answer NULL: a bad row in a user's table ends no query.
+A polygon that crosses itself is taken by the even-odd rule; one without area is its edges. Boundaries belong to a
+shape, and are 1e-12 rad wide.
+
+Adapters add expression indexes over these columns; conditions on any expression that PostgreSQL can reduce to the
+indexed one, through views, subqueries and joins, then use the index, whatever the author's form.
 """
 
 from collections.abc import Sequence
@@ -39,7 +44,11 @@ class PolygonSql:
 
 @dataclass(frozen=True, slots=True)
 class BoxSql:
-    """ADQL's BOX: great-circle-free box in coordinates, centred; width and height: SQL expressions, degrees."""
+    """ADQL's BOX (ADQL 2.1 §4.2.9): a cross with arms of half the sizes, closed by great circles at right angles.
+
+    width, height: SQL expressions, degrees. From 180 degrees on, where no great circles close it, the coordinate range
+    of that size is meant.
+    """
 
     centre: PointSql
     width: str
