@@ -36,7 +36,7 @@ class Tuning:
 
     max_connections: of all roles together. *_mib: mebibytes (PostgreSQL 18 documentation, chapter 19.4).
     random_page_cost: of a page from anywhere, a page in sequence being 1; near 1 for solid state.
-    durable: fsync after each commit; False only for clusters that a test throws away.
+    durable: fsync at each commit; False survives a kill but no power cut, and is for a test's throw-away only.
     """
 
     max_connections: int = 80
@@ -68,7 +68,7 @@ class Tuning:
             "max_wal_size": f"{self.max_wal_size_mib}MB",
             "random_page_cost": self.random_page_cost,
             "fsync": durable,
-            "synchronous_commit": durable,
+            "synchronous_commit": "on",
             "full_page_writes": durable,
             "jit": "off",
             "timezone": "'UTC'",
@@ -202,22 +202,8 @@ class Cluster:
         return alive(self.life) or bool(self.processes())
 
     def processes(self) -> list[int]:
-        """Ids of the server's processes that this process can see: PostgreSQL's, at home in the cluster's folder."""
-        try:
-            home = self.folder.stat()
-        except FileNotFoundError:
-            return []
-        found = []
-        for entry in Path("/proc").glob("[0-9]*"):
-            try:
-                # Compared as inodes, for the server may see its folder under another name.
-                there = (entry / "cwd").stat()
-                name = (entry / "exe").readlink().name
-            except OSError:
-                continue  # gone meanwhile, a zombie, or somebody else's
-            if (there.st_dev, there.st_ino) == (home.st_dev, home.st_ino) and name.startswith("postgres"):
-                found.append(int(entry.name))
-        return found
+        """Ids of the server's processes that this process can see."""
+        return [int(entry.name) for entry in Path("/proc").glob("[0-9]*") if self._at_home(entry)]
 
     def postmaster(self) -> int | None:
         """The postmaster's id by postmaster.pid, if that process is alive and serves this folder."""
@@ -225,7 +211,16 @@ class Cluster:
             pid = int((self.folder / "postmaster.pid").read_text().split("\n", 1)[0])
         except (FileNotFoundError, ValueError):
             return None
-        return pid if pid in self.processes() else None
+        return pid if self._at_home(Path(f"/proc/{pid}")) else None
+
+    def _at_home(self, process: Path) -> bool:
+        """Whether a process is PostgreSQL's and works in the cluster's folder, which is told from a number reused."""
+        try:
+            # Compared as inodes, for the server may see its folder under another name.
+            same = (process / "cwd").samefile(self.folder)
+            return same and (process / "exe").readlink().name.startswith("postgres")
+        except OSError:
+            return False  # gone meanwhile, a zombie, or somebody else's
 
     def start(self, sockets: Path, dsn: str) -> None:
         """Start the server, or wait for one that is starting, until it answers. dsn: how the superuser reaches it.

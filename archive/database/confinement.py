@@ -112,6 +112,11 @@ def server_uid(data_dir: Path, cluster: Path) -> int:
     )
 
 
+def folder_mode() -> int:
+    """Mode of a folder of ours on the way to the cluster: shut, unless the server's user must walk the true path."""
+    return 0o711 if os.geteuid() == 0 and _cannot_mount() else 0o700
+
+
 def find_place(binaries: Binaries, data: Path, sockets: Path, uid: int) -> Place:
     """Where the server of this cluster folder and socket folder can run as uid. ConfigurationError if nowhere."""
     if os.geteuid() != 0:
@@ -158,8 +163,8 @@ def _true_paths(binaries: Binaries, data: Path, sockets: Path, uid: int, trouble
             "PostgreSQL does not run as root, and the user that it would run as cannot enter "
             f"{', '.join(dict.fromkeys(shut)) or 'this system'}. A private mount namespace would mend it, but "
             f"{trouble}. Run as an ordinary user; or give this process CAP_SYS_ADMIN (for a container: "
-            "--cap-add SYS_ADMIN); or choose a data folder and an environment that every user may enter; or name an "
-            "external PostgreSQL by URL"
+            "--cap-add SYS_ADMIN); or let every user enter there (chmod o+x), or choose other places for data and "
+            "environment; or name an external PostgreSQL by URL"
         )
     identity = ("setpriv", "--reuid", str(uid), "--regid", str(uid), "--clear-groups", "--inh-caps=-all", "--")
     return Place(identity, binaries.pginstall / "bin", data, sockets, uid)

@@ -26,9 +26,9 @@ import psycopg
 from sqlalchemy.engine import URL
 
 from archive.database.cluster import PORT, SOCKET_NAME, SOCKET_PATH_BYTES, SUPERUSER, Cluster, Tuning
-from archive.database.confinement import Binaries
+from archive.database.confinement import Binaries, folder_mode
 from archive.database.engines import DRIVER, ROLES, DatabaseUrls, Role, psycopg_dsn
-from archive.database.leases import Lease, Users, alive, locked, make_private
+from archive.database.leases import Lease, Users, locked, make_private
 from archive.database.roles import RoleNames, create_roles
 from archive.vo.errors import ConfigurationError
 
@@ -130,10 +130,12 @@ class EmbeddedServer:
 
     def ensure(self) -> None:
         """Start the server again if it died while this process holds a lease; a look costs microseconds."""
-        if self._held is None or alive(self.run / "server.lock"):
+        if self._held is None:
             return
-        with locked(self.data_dir / "db.lock", timeout_s=self.lock_timeout_s):
-            self._start(self._passwords())
+        passwords = self._passwords()
+        if self._cluster(passwords).postmaster() is None:
+            with locked(self.data_dir / "db.lock", timeout_s=self.lock_timeout_s):
+                self._start(passwords)
 
     def __enter__(self) -> DatabaseUrls:
         return self.acquire()
@@ -189,7 +191,7 @@ class EmbeddedServer:
 
     def _make_folder(self, folder: Path) -> None:
         try:
-            folder.mkdir(mode=0o700, parents=folder == self.data_dir)
+            folder.mkdir(mode=folder_mode(), parents=folder == self.data_dir)
         except FileExistsError:
             return
         except OSError as error:

@@ -1,7 +1,7 @@
 """The one history of the database, driven in-process: Alembic with the tables that every room declares.
 
 Alembic owns the portable truth. It is blind to what others own: the job queue's schema, published catalogues and users'
-tables, which come and go while the archive runs, and the indexes of the sphere's adapter (`sky_...`).
+tables, which come and go while the archive runs, and the indexes of the sphere's adapter (`sphere_...`, `sky_...`).
 
 The version table is `public.alembic_version`: `public` is there before the first migration, belongs to no room (the
 store runs without the archive), and neither writer nor reader has a right on any table in it.
@@ -32,7 +32,8 @@ VERSION_SCHEMA = "public"
 
 LEFT_OUT_SCHEMAS = ("jobs", "cat")
 LEFT_OUT_PREFIX = "user_"
-SPHERE_PREFIX = "sky_"
+# How the adapters' indexes are named (archive.sphere); tuple, as str.startswith takes it.
+SPHERE_PREFIXES = ("sphere_", "sky_")
 
 # Any number will do, if all processes use the same one: two services that start together migrate once.
 MIGRATION_LOCK = 0x7572616E69
@@ -130,7 +131,7 @@ class _Belongs:
         """Of the database's own: schemas that are declared, and in them everything but the sphere's indexes."""
         if kind == "schema":
             return name in self.schemas
-        return not (kind == "index" and name is not None and name.startswith(SPHERE_PREFIX))
+        return not (kind == "index" and name is not None and name.startswith(SPHERE_PREFIXES))
 
     def object(
         self, item: SchemaItem, name: str | None, kind: str, reflected: bool, compared_with: SchemaItem | None
@@ -138,7 +139,7 @@ class _Belongs:
         """Of the declared: what lies in those schemas (jobs' and catalogues' tables may be declared, for queries)."""
         if kind == "table":
             return getattr(item, "schema", None) in self.schemas
-        return not (kind == "index" and name is not None and name.startswith(SPHERE_PREFIX))
+        return not (kind == "index" and name is not None and name.startswith(SPHERE_PREFIXES))
 
 
 def _config(

@@ -10,6 +10,7 @@ of the archive's users may see which row (archive.access), the schemas themselve
 """
 
 import re
+import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Self
@@ -19,7 +20,7 @@ from psycopg import sql
 from sqlalchemy import Connection, text
 from sqlalchemy.engine import URL
 
-from archive.database.engines import DatabaseUrls, Engines, Role, psycopg_dsn
+from archive.database.engines import ROLES, DatabaseUrls, Engines, Role, psycopg_dsn
 from archive.vo.errors import ConfigurationError
 
 MINIMUM_VERSION = 15
@@ -92,6 +93,12 @@ def create_roles(
     return DatabaseUrls(
         *(admin.set(username=name, password=passwords[role], database=database) for role, name in names.items())
     )
+
+
+def make_external(admin: URL, *, prefix: str = "uraniborg", database: str = "uraniborg") -> DatabaseUrls:
+    """Roles with new passwords, and the database, on a server that is not ours. Repeatable: the passwords are new."""
+    passwords: dict[Role, str] = {role: secrets.token_urlsafe(24) for role in ROLES}
+    return create_roles(admin, passwords, names=RoleNames.with_prefix(prefix), database=database)
 
 
 def _create_role(connection: psycopg.Connection, name: str, password: str) -> None:
