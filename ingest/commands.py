@@ -21,6 +21,7 @@ from ingest.service import IngestService, Offer, Report, Seam, offer, offers
 
 log = logging.getLogger(__name__)
 GiB = 1024**3
+SHIPPED = Path(__file__).parent / "instruments" / "mappings"
 
 
 class _FilesByDefault(click.Group):

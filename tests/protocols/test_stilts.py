@@ -1,0 +1,85 @@
+"""STILTS' validators and clients against the live demo (reference/validators.md)."""
+
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from tests.live import Live
+
+
+def stilts(*arguments: str, timeout_s: float = 240) -> str:
+    """Run STILTS; its output. Its exit status says nothing of what a validator found."""
+    done = subprocess.run(["stilts", *arguments], capture_output=True, text=True, timeout=timeout_s)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done.stdout
+
+
+def complaints(report: str) -> list[str]:
+    """Lines of level E and F, as datalinklint and votlint write them."""
+    return [line for line in report.splitlines() if line.startswith(("E-", "F-", "ERROR"))]
+
+
+def test_taplint_finds_no_error(live: Live) -> None:
+    report: dict[str, Any] = json.loads(
+        stilts("taplint", f"tapurl={live.url}/tap", "interface=tap1.1", "report=EWF", "maxrepeat=5", "format=json")
+    )
+    found = [entry for stage in report["stages"] for entry in stage.get("reports", [])]
+    wrong = [entry for entry in found if entry["level"] in ("ERROR", "FAILURE")]
+    assert not wrong, json.dumps(wrong, indent=1)
+    assert len(report["stages"]) >= 15, "taplint left stages out"
+
+
+def test_datalinklint_finds_no_error_in_one_many_unknown_and_no_ids(live: Live) -> None:
+    query = "SELECT TOP 3 obs_publisher_did FROM ivoa.obscore"
+    answer = httpx.get(f"{live.url}/tap/sync", params={"LANG": "ADQL", "FORMAT": "csv", "QUERY": query})
+    dids = answer.text.split()[1:]
+    assert len(dids) == 3
+    for ids in ([dids[0]], dids, ["ivo://nowhere/ID?nothing"], []):
+        url = str(httpx.URL(f"{live.url}/datalink/links", params=[("ID", did) for did in ids]))
+        report = stilts("datalinklint", f"votable={url}")
+        assert not complaints(report), report
+
+
+def test_votlint_finds_no_error_in_either_serialization(live: Live, tmp_path: Path) -> None:
+    for form in ("votable/td", "votable/b2"):
+        answer = httpx.get(
+            f"{live.url}/tap/sync",
+            params={"LANG": "ADQL", "RESPONSEFORMAT": form, "QUERY": "SELECT * FROM ivoa.obscore"},
+        )
+        document = tmp_path / "result.vot"
+        document.write_bytes(answer.content)
+        report = stilts("votlint", f"votable={document}", "ucd=true", "unit=true")
+        assert not complaints(report), report
+
+
+def test_stilts_uploads_a_table_chunked_and_matches_it_with_the_sky(live: Live, tmp_path: Path) -> None:
+    mine = tmp_path / "mine.csv"
+    mine.write_text("name,ra,dec\ncentre,266.417,-29.008\n")
+    out = stilts(
+        "tapquery", f"tapurl={live.url}/tap", "sync=true", "nupload=1", f"upload1={mine}", "ufmt1=csv", "upname1=mine",
+        "adql=SELECT m.name, COUNT(*) AS n FROM TAP_UPLOAD.mine AS m JOIN ivoa.obscore AS o "
+        "ON DISTANCE(m.ra, m.dec, o.s_ra, o.s_dec) < 180 GROUP BY m.name",
+        "ofmt=csv",
+    )  # fmt: skip
+    assert out.splitlines()[0] == "name,n"
+    assert int(out.splitlines()[1].split(",")[1]) > 10
+
+
+def test_stilts_runs_an_async_query(live: Live) -> None:
+    out = stilts("tapquery", f"tapurl={live.url}/tap", "adql=SELECT TOP 3 dp_id FROM ivoa.obscore", "ofmt=csv")
+    assert len(out.split()) == 4
+
+
+def test_vosi_documents_are_valid(live: Live) -> None:
+    elements = {
+        "/capabilities": "{http://www.ivoa.net/xml/VOSICapabilities/v1.0}capabilities",
+        "/tap/capabilities": "{http://www.ivoa.net/xml/VOSICapabilities/v1.0}capabilities",
+        "/tap/availability": "{http://www.ivoa.net/xml/VOSIAvailability/v1.0}availability",
+        "/tap/tables": "{http://www.ivoa.net/xml/VOSITables/v1.0}tableset",
+        "/datalink/capabilities": "{http://www.ivoa.net/xml/VOSICapabilities/v1.0}capabilities",
+    }
+    for path, element in elements.items():
+        stilts("xsdvalidate", f"doc={live.url}{path}", f"topel={element}", "uselocals=true")
