@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, delete, exists, func, insert, select, text
+from sqlalchemy import Connection, Select, delete, func, insert, select, text
 
 from storage.service import StoredObject
 from storage.tables import event, stored_object
@@ -126,23 +126,16 @@ def remove_object(connection: Connection, volume: str, key: str) -> bool:
     return connection.execute(statement).rowcount == 1
 
 
-def find_object(connection: Connection, key: str) -> StoredObject | None:
-    """The record of a key, on whichever volume; None if there is none."""
-    columns = [stored_object.c[name] for name in ("key", "volume", "size_bytes", "sha256", "md5")]
-    row = connection.execute(select(*columns).where(stored_object.c.key == key).limit(1)).mappings().first()
+def find_object(connection: Connection, volume: str, key: str) -> StoredObject | None:
+    """The row of this object of this volume; None if there is none."""
+    statement = _rows().where(stored_object.c.volume == volume, stored_object.c.key == key)
+    row = connection.execute(statement).mappings().first()
     return None if row is None else StoredObject(**row)
-
-
-def has_object(connection: Connection, volume: str, key: str) -> bool:
-    """Is there a row for this object of this volume?"""
-    asked = exists().where(stored_object.c.volume == volume, stored_object.c.key == key)
-    return bool(connection.scalar(select(asked)))
 
 
 def objects_of(connection: Connection, volume: str, prefix: str = "") -> Iterator[StoredObject]:
     """The rows of a volume in the order of the keys' bytes, streamed."""
-    columns = [stored_object.c[name] for name in ("key", "volume", "size_bytes", "sha256", "md5")]
-    statement = select(*columns).where(stored_object.c.volume == volume).order_by(stored_object.c.key)
+    statement = _rows().where(stored_object.c.volume == volume).order_by(stored_object.c.key)
     if prefix:
         statement = statement.where(stored_object.c.key.startswith(prefix, autoescape=True))
     # A volume holds 10^7 objects: the server keeps the cursor, we hold a page.
@@ -156,3 +149,7 @@ def totals(connection: Connection) -> dict[str, tuple[int, int]]:
         stored_object.c.volume, func.count(), func.coalesce(func.sum(stored_object.c.size_bytes), 0)
     ).group_by(stored_object.c.volume)
     return {volume: (int(count), int(size)) for volume, count, size in connection.execute(statement)}
+
+
+def _rows() -> Select[Any]:
+    return select(*(stored_object.c[name] for name in ("key", "volume", "size_bytes", "sha256", "md5")))

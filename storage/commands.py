@@ -14,7 +14,7 @@ from sqlalchemy import Engine
 
 from storage import catalogue, scrub
 from storage.errors import StorageError
-from storage.service import ObjectStore
+from storage.service import ObjectStore, StoredObject
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,15 +58,15 @@ def scrub_store(
     for volume in tools.store.volumes:
         name = volume.name
 
-        def has_row(key: str, name: str = name) -> bool:
+        def find_row(key: str, name: str = name) -> StoredObject | None:
             # A connection of its own: the answer must be of now, not of when the listing began.
             with tools.engine.connect() as fresh:
-                return catalogue.has_object(fresh, name, key)
+                return catalogue.find_object(fresh, name, key)
 
         volume.janitor(grace_s=grace_s)
         with tools.engine.connect() as connection:
             rows = catalogue.objects_of(connection, name)
-            yield from scrub.reconcile(volume, rows, has_row, grace_s=grace_s, delete=delete)
+            yield from scrub.reconcile(volume, rows, find_row, grace_s=grace_s, delete=delete)
         if read:
             with tools.engine.connect() as connection:
                 yield from scrub.verify_all(volume, catalogue.objects_of(connection, name))

@@ -1,11 +1,12 @@
 """Comparing what is there (a volume's keys) with what should be (the catalogue's rows), and re-reading objects.
 
-The comparison is a merge of two sorted streams, so that 10^7 objects cost no memory. What is done about a finding is
-said by the caller; what jobs run this, and when, is not here.
+The comparison is a merge of two sorted streams, so that 10^7 objects cost no memory, and each difference is looked at
+again. So a server that lists in another order costs time, never a wrong finding. What is done about a finding is said
+by the caller; what jobs run this, and when, is not here.
 """
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Literal
 
@@ -34,7 +35,7 @@ class Finding:
 def compare(volume: str, entries: Iterable[Entry], rows: Iterable[StoredObject]) -> Iterator[Finding]:
     """What differs between a volume's objects and its rows, both in the order of the keys' bytes.
 
-    A first sight only: while the streams run, puts and removals go on. reconcile() looks twice.
+    A first sight only: puts and removals go on meanwhile, and orders may differ. reconcile() looks twice.
     """
     entry_of, row_of = iter(entries), iter(rows)
     entry, row = next(entry_of, None), next(row_of, None)
@@ -44,19 +45,18 @@ def compare(volume: str, entries: Iterable[Entry], rows: Iterable[StoredObject])
             yield Finding("object_without_row", volume, entry.key, f"{entry.size_bytes} bytes, no row", entry.modified)
             entry = next(entry_of, None)
         elif entry is None or row.key < entry.key:
-            yield Finding("row_without_object", volume, row.key, f"{row.size_bytes} bytes are promised, none are there")
+            yield _missing(volume, row)
             row = next(row_of, None)
         else:
             if entry.size_bytes != row.size_bytes:
-                said = f"{row.size_bytes} bytes are recorded, {entry.size_bytes} are there"
-                yield Finding("wrong_size", volume, entry.key, said, entry.modified)
+                yield Finding("wrong_size", volume, entry.key, _sizes(row, entry.size_bytes), entry.modified)
             entry, row = next(entry_of, None), next(row_of, None)
 
 
 def reconcile(
     volume: Volume,
     rows: Iterable[StoredObject],
-    has_row: Callable[[str], bool],
+    find_row: Callable[[str], StoredObject | None],
     *,
     grace_s: float = GRACE_S,
     delete: bool = False,
@@ -66,7 +66,7 @@ def reconcile(
     """What a volume and its rows disagree on, each looked at a second time; by default nothing is changed.
 
     rows: of this volume below prefix, sorted by the keys' bytes (catalogue.objects_of).
-    has_row: asks the catalogue anew, in a transaction that began after the question.
+    find_row: asks the catalogue anew for this volume's row, in a transaction that began after the question.
     grace_s: an object younger than this (seconds, by its modification time) is nobody's business: its put may still be
     on the way to its row. It must be longer than any put takes from its last byte to its commit.
     delete: remove objects without row that are past the grace. Rows are never removed: they are what was promised.
@@ -75,12 +75,31 @@ def reconcile(
     for finding in compare(volume.name, volume.keys(prefix), rows):
         if finding.kind == "object_without_row":
             assert finding.modified is not None
-            if finding.modified > limit or has_row(finding.key):
+            if finding.modified > limit or find_row(finding.key) is not None:
                 continue
             deleted = delete and volume.delete(finding.key)
-            yield Finding(finding.kind, finding.volume, finding.key, finding.text, finding.modified, deleted)
-        elif finding.kind == "wrong_size" or (has_row(finding.key) and not volume.exists(finding.key)):
-            yield finding
+            yield replace(finding, deleted=deleted)
+        elif (row := find_row(finding.key)) is not None:
+            yield from _look_again(volume, row)
+
+
+def _look_again(volume: Volume, row: StoredObject) -> Iterator[Finding]:
+    """Is the object of this row there, and as large as it says?"""
+    try:
+        size_bytes = volume.size(row.key)
+    except ObjectNotFound:
+        yield _missing(volume.name, row)
+        return
+    if size_bytes != row.size_bytes:
+        yield Finding("wrong_size", volume.name, row.key, _sizes(row, size_bytes))
+
+
+def _missing(volume: str, row: StoredObject) -> Finding:
+    return Finding("row_without_object", volume, row.key, f"{row.size_bytes} bytes are promised, none are there")
+
+
+def _sizes(row: StoredObject, size_bytes: int) -> str:
+    return f"{row.size_bytes} bytes are recorded, {size_bytes} are there"
 
 
 def verify(volume: Volume, row: StoredObject) -> None:

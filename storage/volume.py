@@ -72,7 +72,11 @@ class Volume(Protocol):
         """Remove the object; False if none was there."""
 
     def keys(self, prefix: str = "", *, after: str = "") -> Iterator[Entry]:
-        """Objects whose key starts with prefix and sorts after `after`, in the order of their bytes, streamed."""
+        """Objects whose key starts with prefix, as a stream that can be taken up again after the key `after`.
+
+        In the order of the keys' bytes for keys of new_key(). A "-" or "." in a key may change its place: SeaweedFS
+        lists as folders are listed. An object put or deleted meanwhile may or may not be among them.
+        """
 
     def free_bytes(self) -> int | None:
         """Room for more, in bytes; None where the volume cannot say (S3)."""

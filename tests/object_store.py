@@ -58,7 +58,7 @@ class ObjectStoreServer:
             # SeaweedFS tells its makers about each cluster unless it is asked not to.
             "-master.telemetry=false",
             f"-master.port={master}", f"-master.port.grpc={master_grpc}",
-            f"-master.volumeSizeLimitMB={self.volume_size_mb}", "-volume.max=64", "-volume.minFreeSpace=1GiB",
+            f"-master.volumeSizeLimitMB={self.volume_size_mb}", "-volume.max=5000", "-volume.minFreeSpace=1GiB",
             f"-volume.port={volume}", f"-volume.port.grpc={volume_grpc}", "-volume.preStopSeconds=0",
             f"-filer.port={filer}", f"-filer.port.grpc={filer_grpc}", f"-filer.localSocket={self.folder / 'f.sock'}",
             f"-s3.port={s3}", f"-s3.port.grpc={s3_grpc}", f"-s3.config={self.folder / 's3.json'}",
@@ -97,7 +97,7 @@ class ObjectStoreServer:
         )
 
     def bucket(self, prefix: str = "test") -> str:
-        """A new, empty bucket."""
+        """A new, empty bucket. Each makes seven volumes of its own: where a prefix does, share a bucket."""
         name = f"{prefix}-{secrets.token_hex(6)}"
         self.client().create_bucket(Bucket=name)
         return name
