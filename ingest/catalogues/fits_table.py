@@ -103,7 +103,7 @@ def _fields(header: fits.Header) -> tuple[list[_Field], list[Finding]]:
         name = field.column.name
         if field.code in "CM":
             findings.append(
-                Finding("warning", "column_not_published", name, "complex numbers are not published: no database type holds them",
+                Finding("warning", "column_not_published", name, "complex numbers have no type in a database",
                         "write real and imaginary parts as two columns")
             )  # fmt: skip
         elif field.repeat == 0 and field.variable is None:

@@ -14,14 +14,13 @@ from ingest.catalogues.kinds import table_kind
 from ingest.describe.facts import Facts
 from ingest.describe.header import FitsFile, Hdu
 from ingest.describe.keywords import Keywords
-from ingest.describe.pointing import PAIRS, pointing
-from ingest.describe.spectral import samples, wavelengths
+from ingest.describe.position import AXIS_PAIRS, PAIRS, pointing
 from ingest.describe.units import parse_unit
+from ingest.describe.wavelengths import samples, wavelengths
 
 SCALES = {"TT": "tt", "TDB": "tdb", "TAI": "tai", "UTC": "utc", "TDT": "tt", "ET": "tt"}
 # Radius of the field, degrees, of instruments whose headers do not say; each from its own data-release paper.
 FIELD_RADII = {"HESS": 2.5, "CTA": 4.0, "MAGIC": 1.75, "VERITAS": 1.75}
-AXIS_PAIRS = (("RA_PNT", "DEC_PNT"), ("RA_NOM", "DEC_NOM"), *PAIRS)
 _REFERENCE = re.compile(r"B?JD\s*-\s*(\d+(?:\.\d+)?)", re.IGNORECASE)
 
 

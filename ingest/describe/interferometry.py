@@ -11,7 +11,7 @@ from astropy.time import Time
 from ingest.describe.facts import Facts
 from ingest.describe.header import FitsFile, Hdu
 from ingest.describe.provenance import progenitors
-from ingest.describe.spectral import samples
+from ingest.describe.wavelengths import samples
 from ingest.findings import Finding
 
 DATA = ("OI_VIS2", "OI_VIS", "OI_T3", "OI_FLUX", "OI_SPECTRUM")

@@ -13,7 +13,7 @@ from ingest.describe.facts import Facts
 from ingest.describe.header import FitsFile
 from ingest.describe.images import add_sky
 from ingest.describe.keywords import Keywords
-from ingest.describe.pointing import pointing
+from ingest.describe.position import pointing
 from ingest.describe.provenance import progenitors
 from ingest.findings import Finding
 
