@@ -25,7 +25,7 @@ _FORM = re.compile(r"ub_([0-9a-f]{12})_([A-Za-z0-9_-]{43})")
 class InvalidTokenError(AuthenticationError):
     """A credential was sent and is not valid (RFC 6750 §3.1: 401, invalid_token). Never answered as anonymous."""
 
-    challenge = 'Bearer realm="archive", error="invalid_token"'
+    problem = "invalid_token"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,7 @@
 """What a room hands to the job runner (JobKind), and what the runner hands to the room's function (JobContext)."""
 
 import logging
+import re
 import tempfile
 import threading
 from collections.abc import Callable, Iterable, Iterator
@@ -19,6 +20,7 @@ from archive.vo.errors import NotFoundError
 log = logging.getLogger(__name__)
 
 SPOOL_BYTES = 8 << 20
+_RESULT_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
 
 
 class JobCancelled(Exception):
@@ -130,6 +132,7 @@ class JobContext:
 
     def store_result(self, name: str, media_type: str, chunks: Iterable[bytes]) -> Result:
         """Stream chunks into the store as result `name`; its URL ends in ``results/<name>``. Memory stays constant."""
+        _check_name(name)
         stream = ChunkStream(chunks)
         key = self._store.put(cast("BinaryIO", stream))
         return self._keep(Result(name, key, media_type, stream.size_bytes))
@@ -137,6 +140,7 @@ class JobContext:
     @contextmanager
     def result_writer(self, name: str, media_type: str) -> Iterator[BinaryIO]:
         """A file to write result `name` into; stored when the block ends, not at all if it raises."""
+        _check_name(name)
         with tempfile.SpooledTemporaryFile(max_size=SPOOL_BYTES) as spool:
             yield cast("BinaryIO", spool)
             size_bytes = spool.tell()
@@ -149,6 +153,12 @@ class JobContext:
             self._store.delete(result.key)
             raise JobCancelled(f"job {self.job.job_id} ended before its result {result.name} was stored")
         return result
+
+
+def _check_name(name: str) -> None:
+    # It becomes the last part of a URL and an XML attribute.
+    if not _RESULT_NAME.fullmatch(name):
+        raise ValueError(f"{name!r} is no name for a result: letters, digits, '_', '-' and '.', 100 at most")
 
 
 def _no_check(parameters: tuple[Parameter, ...], user: User) -> None:

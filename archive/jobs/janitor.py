@@ -4,6 +4,7 @@ Run by each worker every few seconds; an advisory lock lets one at a time do it.
 """
 
 import logging
+import time
 from datetime import timedelta
 
 import sqlalchemy as sa
@@ -18,6 +19,7 @@ log = logging.getLogger(__name__)
 
 _LOCK = 0x75726F_6A616E
 DEFAULT_ATTEMPTS = 2
+CLEANING_S = 600.0
 
 
 class Janitor:
@@ -38,6 +40,7 @@ class Janitor:
         self._kinds = kinds
         self._stalled_after = timedelta(seconds=stalled_after_s)
         self._keep_ended = timedelta(seconds=keep_ended_s)
+        self._next_cleaning = 0.0
 
     def sweep(self) -> None:
         """One round; does nothing if another process is at it."""
@@ -52,7 +55,9 @@ class Janitor:
             for job_id in queries.expired(connection):
                 log.info("job %s: its destruction time has come", job_id)
                 keys += queries.delete(connection, job_id)
-            queue.delete_ended(connection, self._keep_ended)
+            if time.monotonic() >= self._next_cleaning:
+                queue.delete_ended(connection, self._keep_ended)
+                self._next_cleaning = time.monotonic() + CLEANING_S
         # After the commit: bytes without a row are found by scrub, a row without bytes would promise what is not there.
         forget(self._store, keys)
 

@@ -1,7 +1,7 @@
 """Where a job's results and uploads lie, as this room needs it: a Protocol that the store, or a folder, satisfies."""
 
 import io
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import IO, BinaryIO, Protocol
 
 CHUNK_BYTES = 1 << 18
@@ -48,8 +48,8 @@ class ChunkStream(io.RawIOBase):
         return count
 
 
-def chunks_of(file: IO[bytes], chunk_bytes: int = CHUNK_BYTES) -> Iterator[bytes]:
-    """The file in pieces; closed at the end, or when the reader goes away."""
-    with file:
+def chunks_of(opened: Callable[[], IO[bytes]], chunk_bytes: int = CHUNK_BYTES) -> Iterator[bytes]:
+    """A file in pieces, opened when the first is asked for; closed at the end, or when the reader goes away."""
+    with opened() as file:
         while piece := file.read(chunk_bytes):
             yield piece

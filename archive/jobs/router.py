@@ -3,7 +3,7 @@
 A job is told as XML, its simple children as text (§2.2.2.2). What may be done, and by whom, is service.py's.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -222,12 +222,8 @@ def _add_outcome(router: APIRouter, kind: str, error_response: ErrorResponse) ->
     @router.get("/{job_id}/results/{name}")
     def result(job_id: str, name: str, jobs: Jobs, user: Asker) -> Response:
         """The result itself, under the media type it was made with (TAP 1.1 §2.2)."""
-        found, file = jobs.open_result(jobs.get(kind, job_id, user), name)
-
-        def pieces() -> Iterator[bytes]:
-            return chunks_of(file)
-
-        return StreamedResponse(pieces, media_type=found.media_type)
+        found = jobs.result(jobs.get(kind, job_id, user), name)
+        return StreamedResponse(lambda: chunks_of(lambda: jobs.open(found)), media_type=found.media_type)
 
 
 def _apply(kind: str, job_id: str, jobs: JobService, user: User, asked: Parameters, here: Place) -> Response:

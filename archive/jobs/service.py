@@ -24,7 +24,8 @@ class JobService:
 
     execution_duration_s, max_execution_duration_s: seconds a job may run, if the client does not say, and at most.
     retention_s, max_retention_s: seconds from creation to destruction, if the client does not say, and at most.
-    max_wait_s: seconds that one WAIT may take. max_upload_bytes: of one file that comes with a job.
+    max_wait_s: seconds that one WAIT may take; wait_poll_s: seconds between two looks for those who wait.
+    max_upload_bytes: of one file that comes with a job.
     """
 
     def __init__(
@@ -38,6 +39,7 @@ class JobService:
         retention_s: int = 7 * 86_400,
         max_retention_s: int = 31 * 86_400,
         max_wait_s: float = 45.0,
+        wait_poll_s: float = 0.1,
         max_upload_bytes: int = 100_000_000,
     ) -> None:
         self._writer = writer
@@ -49,7 +51,7 @@ class JobService:
         self._max_retention = timedelta(seconds=max_retention_s)
         self.max_wait_s = max_wait_s
         self._max_upload_bytes = max_upload_bytes
-        self.watcher = PhaseWatcher(writer)
+        self.watcher = PhaseWatcher(writer, interval_s=wait_poll_s)
 
     # ---- making ------------------------------------------------------------------------------------
 
@@ -167,13 +169,17 @@ class JobService:
         with self._writer.connect() as connection:
             return queries.jobs_of(connection, kind, user.name, phases=phases, after=after, last=last)
 
-    def open_result(self, job: Job, name: str) -> tuple[Result, IO[bytes]]:
-        """A result and its bytes; NotFoundError says why there is none."""
+    def result(self, job: Job, name: str) -> Result:
+        """A result of the job; NotFoundError says why there is none."""
         result = job.result(name)
         if result is None:
             why = f": {job.error.message}" if job.error is not None else "."
             raise NotFoundError(f"Job {job.job_id} is {job.phase} and has no result {name!r}{why}")
-        return result, self._store.open(result.key)
+        return result
+
+    def open(self, result: Result) -> IO[bytes]:
+        """The bytes of a result."""
+        return self._store.open(result.key)
 
     # ---- changing ----------------------------------------------------------------------------------
 

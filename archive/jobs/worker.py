@@ -103,6 +103,8 @@ async def _work(
                 shutdown_graceful_timeout=limits.grace_s,
                 update_heartbeat_interval=limits.heartbeat_s,
                 stalled_worker_timeout=limits.stalled_after_s,
+                # uws.job is the record; the queue keeps only what failed, for a day.
+                delete_jobs="successful",
             )
         finally:
             sweeping.cancel()

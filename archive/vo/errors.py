@@ -46,9 +46,10 @@ class NotFoundError(ArchiveError):
 
 
 class AuthenticationError(ArchiveError):
-    """It is not known who asks, and it must be (401)."""
+    """It is not known who asks, and it must be (401). problem: the challenge's error, if any (RFC 6750 §3.1)."""
 
     status, code, fault = 401, "AuthenticationError", "DefaultFault"
+    problem: str | None = None
 
 
 class AuthorizationError(ArchiveError):

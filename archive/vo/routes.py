@@ -76,7 +76,9 @@ def error_headers(error: ArchiveError) -> dict[str, str]:
     if isinstance(error, UnavailableError):
         headers["Retry-After"] = str(error.retry_after_s)
     if error.status == AuthenticationError.status:
-        headers["WWW-Authenticate"] = ", ".join(CHALLENGES)
+        bearer, *others = CHALLENGES
+        problem = error.problem if isinstance(error, AuthenticationError) else None
+        headers["WWW-Authenticate"] = ", ".join([bearer + (f', error="{problem}"' if problem else ""), *others])
     return headers
 
 
