@@ -104,7 +104,7 @@ class Parameters:
         """
         values = {value: None for name in names for value in self.all(name)}
         if len(values) > 1:
-            raise MultiValuedError(f"{names[0]} takes one value; {len(values)} were given")
+            raise MultiValuedError(f"{names[0].upper()} takes one value; {len(values)} were given")
         return next(iter(values), None)
 
     def required(self, *names: str) -> str:

@@ -35,8 +35,10 @@ TellError = Callable[[Exception], Awaitable[Response]]
 
 @dataclass(frozen=True, slots=True)
 class Pages:
-    """How a stream is cut: page_bytes is what one trip to the thread brings back at most, more or less; a page that
-    is not full goes out after page_s seconds, so that slow rows are not kept from the client."""
+    """How small pieces are gathered: one trip to the thread brings back about page_bytes, or what came in page_s seconds.
+
+    The first piece is never gathered: it goes out alone.
+    """
 
     page_bytes: int = 256 << 10
     page_s: float = 0.25
@@ -135,6 +137,7 @@ class StreamedResponse(Response):
             try:
                 opened = await self._on_thread(self._open)
                 if isinstance(opened, Response):
+                    self._finished = True
                     if not self._left:
                         await opened(scope, receive, send)
                     return None
@@ -145,11 +148,14 @@ class StreamedResponse(Response):
                     page, more = await self._on_thread(work.page)
                 if self._left:
                     return None
+                # A server tells "disconnect" after the last byte too: the work must count as over before that.
+                self._finished = not more
                 started = True
                 await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
                 await send({"type": "http.response.body", "body": page, "more_body": more})
                 while more and not self._left:
                     page, more = await self._on_thread(work.page)
+                    self._finished = not more
                     await send({"type": "http.response.body", "body": page, "more_body": more})
             except Exception as error:
                 return await self._failed(error, started, scope, receive, send)
@@ -162,6 +168,7 @@ class StreamedResponse(Response):
     async def _failed(
         self, error: Exception, started: bool, scope: Scope, receive: Receive, send: Send
     ) -> Exception | None:
+        self._finished = True
         if self._left:
             logger.debug("a stream ended after its client had gone", error=str(error))
             return None
@@ -219,7 +226,8 @@ class _Work:
                 break
             gathered.append(piece)
             size += len(piece)
-            if time.monotonic() >= until:
+            # The first piece goes alone: the next may be long in coming.
+            if self._first or time.monotonic() >= until:
                 break
         page = gathered[0] if len(gathered) == 1 else b"".join(gathered)
         if self._encoder is not None:
