@@ -28,7 +28,7 @@ OLD_NAMES = {"LAMBDA": "WAVE", "WAVELENGTH": "WAVE", "VELOCITY": "VELO", "FELO":
 
 @dataclass(frozen=True, slots=True)
 class SpectralAxis:
-    """A spectral axis. edges: vacuum wavelengths, m, of its pixels' edges, (n + 1,); None for velocities without a line.
+    """A spectral axis. edges: vacuum wavelengths, m, of its pixels' edges, (n + 1,); None if they cannot be told.
 
     kind: FREQ, WAVE, VOPT, ...; length: pixels.
     """
