@@ -61,7 +61,8 @@ class Cursor:
     def unexpected(self, *expected: str, hint: str = "") -> QueryError:
         """What to raise where something else was expected."""
         token = self.token
-        wanted = " or ".join(expected) if len(expected) < 3 else ", ".join(expected[:-1]) + " or " + expected[-1]
+        words = [word if word[0].isalpha() else f"'{word}'" for word in expected]
+        wanted = ", ".join(words[:-1]) + " or " + words[-1] if len(words) > 1 else words[0]
         message = f"expected {wanted}, found {token.shown}"
         if not hint:
             hint = self._hint(token, expected)

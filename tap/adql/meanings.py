@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 
 from archive.vo.columns import Column
 from archive.vo.errors import QueryError, UsageError
+from archive.vo.regions import Region
 from tap.adql import geometry, types
 from tap.adql.functions import ADQL_FUNCTIONS, UDFS, Function
 from tap.adql.mistakes import did_you_mean, mistake, shortened
@@ -42,7 +43,7 @@ from tap.adql.nodes import (
     Text,
 )
 from tap.adql.scopes import Output, Relation, Scope, Visible
-from tap.adql.shapes import ConstantShape, region_from_dali, region_from_stcs
+from tap.adql.shapes import kind_of, region_from_dali, region_from_stcs
 from tap.adql.types import GEOMETRY, Kind, Meaning, shared, widest
 from tap.adql.units import conversion_factor
 
@@ -60,7 +61,8 @@ class CheckedQuery:
     """A tree and what was learned about its nodes; keys are nodes of the tree.
 
     columns_out: of the result, in order, with names all different. bound: literals that their surroundings give
-    another type than they have alone. positions: keys of ORDER BY and GROUP BY that mean a column of the result.
+    another type than they have alone. forms: how arguments of geometry read (geometry.py). positions: keys of ORDER BY
+    and GROUP BY that mean a column of the result.
     """
 
     query: Query
@@ -72,7 +74,8 @@ class CheckedQuery:
     joins: dict[JoinStep, tuple[tuple[Visible, Visible], ...]] = field(default_factory=dict)
     bound: dict[Node, Bound] = field(default_factory=dict)
     positions: dict[Node, int] = field(default_factory=dict)
-    shapes: dict[Node, ConstantShape] = field(default_factory=dict)
+    shapes: dict[Node, Region] = field(default_factory=dict)
+    forms: dict[Node, str] = field(default_factory=dict)
     factors: dict[Node, float] = field(default_factory=dict)
 
 
@@ -219,6 +222,8 @@ class ExpressionChecker(ABC):
                 meaning = self.value(argument, scope)
                 if meaning.is_geometry and function.name != "COUNT":
                     raise self.mistake(argument.at, f"{function.name} cannot compare shapes")
+                if meaning.kind is Kind.BOOLEAN and function.name != "COUNT":
+                    raise self.mistake(argument.at, f"{function.name} cannot order booleans; COUNT them")
             else:
                 meaning = self._text(argument, scope, function.name)
             meanings.append(meaning)
@@ -285,7 +290,7 @@ class ExpressionChecker(ABC):
             assert isinstance(literal, Text)
             shape = self._shape(literal, region_from_stcs, "REGION")
             self.checked.shapes[node] = shape
-            return types.BY_NAME[shape.kind]
+            return types.BY_NAME[kind_of(shape)]
         meanings = [self.value(argument, scope) for argument in node.arguments]
         possible = geometry.forms(function.name, len(node.arguments))
         for form in possible:
@@ -293,6 +298,7 @@ class ExpressionChecker(ABC):
                 for letter, argument in zip(form, node.arguments, strict=True):
                     if letter == geometry.NUMBER:
                         self._bind_double(argument)
+                self.checked.forms[node] = form
                 unit = UNITS.get(function.name)
                 return types.number("double", unit) if unit else types.BY_NAME[function.returns]
         wrong, kind = next(
@@ -302,7 +308,7 @@ class ExpressionChecker(ABC):
         )
         raise self.mistake(wrong.at, f"this argument of {function.name} cannot be {kind}: {function.usage}")
 
-    def _shape(self, literal: Text, read: Callable[[str, str], ConstantShape], target: str) -> ConstantShape:
+    def _shape(self, literal: Text, read: Callable[[str, str], Region], target: str) -> Region:
         try:
             return read(literal.value, target)
         except UsageError as problem:

@@ -29,7 +29,18 @@ from tap.adql.nodes import (
     TableExpression,
     TableName,
 )
-from tap.adql.scopes import Field, Merged, Output, PublishedSchema, PublishedTable, Relation, Scope, Visible, named
+from tap.adql.scopes import (
+    Field,
+    Merged,
+    Output,
+    PublishedSchema,
+    PublishedTable,
+    Relation,
+    Scope,
+    Visible,
+    indexed,
+    named,
+)
 from tap.adql.types import Kind, Meaning, meaning_of, shared
 
 __all__ = ["CheckedQuery", "PublishedSchema", "PublishedTable", "check"]
@@ -90,7 +101,7 @@ class NameChecker(ExpressionChecker):
         for table in select.tables:
             relations, visible = self._table(table, parent)
             self._add(scope, relations)
-            scope.visible += visible
+            scope.visible = [*scope.visible, *visible]
         if select.where:
             self.condition(select.where, scope)
         outputs = self._outputs(select, scope)
@@ -215,7 +226,7 @@ class NameChecker(ExpressionChecker):
             else Field(column.name, meaning_of(column), alias, column.name, column.name)
             for column in columns
         )
-        return Relation(alias, tuple(names), source, fields)
+        return Relation(alias, tuple(names), source, fields, indexed(fields))
 
     def _add(self, scope: Scope, relations: Sequence[Relation]) -> None:
         """Make relations known in a scope; one name cannot mean two of them."""
@@ -288,13 +299,16 @@ def told_apart(wanted: Sequence[tuple[str | None, Meaning, Expression | Visible]
     """Outputs with names of their own: col_2 for the unnamed second, ra_2 for a second ra (in any case of letters)."""
     taken = {name.lower() for name, _, _ in wanted if name}
     used: set[str] = set()
+    counts: dict[str, int] = {}
     outputs = []
     for position, (asked, meaning, value) in enumerate(wanted, start=1):
-        name = asked or f"col_{position}"
-        count = 1
+        stem = name = asked or f"col_{position}"
+        # Counting goes on where the last namesake ended: a thousand of them take a thousand steps.
+        count = counts.get(stem.lower(), 1)
         while name.lower() in used or ((count > 1 or not asked) and name.lower() in taken):
             count += 1
-            name = f"{asked or f'col_{position}'}_{count}"
+            name = f"{stem}_{count}"
+        counts[stem.lower()] = count
         used.add(name.lower())
         sql_name = name if len(name.encode()) <= LONGEST_NAME else f"column {position}"
         outputs.append(Output(name, asked or name, sql_name, meaning, value))

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from archive.sphere.sphere import Sphere
 from archive.vo.columns import Column
+from archive.vo.errors import QueryError
 from tap.adql.meanings import CheckedQuery
 from tap.adql.nodes import (
     CommonTable,
@@ -26,6 +27,9 @@ from tap.adql.postgres_expressions import ExpressionWriter, quoted
 from tap.adql.scopes import Output, PublishedTable, Visible
 from tap.adql.types import Kind
 
+# PostgreSQL's protocol counts parameters in 16 bits.
+MOST_PARAMETERS = 65_535
+
 
 @dataclass(frozen=True, slots=True)
 class SqlQuery:
@@ -36,16 +40,21 @@ class SqlQuery:
     columns: tuple[Column, ...]
 
 
-def sphere_region_text(array: str) -> str:
-    """STC-S of a region in the portable form, by the function that the sphere installs."""
-    return f"sphere.region_text({array})"
+def stcs_of(array: str) -> str:
+    """A region's STC-S text in SQL, as archive.vo.regions.to_stcs writes it. array: SQL; NULL for NULL."""
+    return (
+        f"(CASE array_length({array}, 1) WHEN 4 THEN 'POSITIONINTERVAL ICRS ' ||"
+        f" concat_ws(' ', ({array})[1], ({array})[3], ({array})[2], ({array})[4])"
+        f" ELSE CASE array_length({array}, 1) WHEN 2 THEN 'POSITION' WHEN 3 THEN 'CIRCLE' ELSE 'POLYGON' END"
+        f" || ' ICRS ' || array_to_string({array}, ' ') END)"
+    )
 
 
 def translate(
     checked: CheckedQuery,
     sphere: Sphere,
     maxrec: int | None = None,
-    region_as_text: Callable[[str], str] = sphere_region_text,
+    region_as_text: Callable[[str], str] = stcs_of,
 ) -> SqlQuery:
     """The query as one SQL statement.
 
@@ -54,7 +63,11 @@ def translate(
     """
     writer = QueryWriter(checked, sphere, region_as_text)
     limit = None if maxrec is None else maxrec + 1
-    return SqlQuery(writer.query(limit), writer.parameters, checked.columns_out)
+    sql = writer.query(limit)
+    if len(writer.parameters) > MOST_PARAMETERS:
+        message = f"the query has {len(writer.parameters)} different literals; at most {MOST_PARAMETERS} can be sent"
+        raise QueryError(f"{message}: upload them as a table and join it")
+    return SqlQuery(sql, writer.parameters, checked.columns_out)
 
 
 class QueryWriter(ExpressionWriter):

@@ -8,9 +8,10 @@ from abc import abstractmethod
 from collections.abc import Callable
 
 from archive.sphere.sphere import PointSql, Sphere
+from archive.vo.regions import Region
 from tap.adql import geometry
 from tap.adql.functions import ADQL_FUNCTIONS, UDFS, Function
-from tap.adql.meanings import CheckedQuery, whole_type
+from tap.adql.meanings import Bound, CheckedQuery, whole_type
 from tap.adql.nodes import (
     Between,
     Call,
@@ -35,7 +36,7 @@ from tap.adql.nodes import (
     Text,
 )
 from tap.adql.scopes import Field, Merged, Output, Visible
-from tap.adql.shapes import ConstantShape, ShapeWriter
+from tap.adql.shapes import ShapeWriter
 from tap.adql.types import GEOMETRY, Kind
 
 SQL_TYPES = {"int": "integer", "long": "bigint", "double": "double precision"}
@@ -73,15 +74,18 @@ class ExpressionWriter(ShapeWriter):
         meaning = self.checked.meanings.get(node)
         return meaning.kind if meaning else Kind.ANY
 
-    def parameter(self, value: object, sql_type: str) -> str:
+    def parameter(self, value: object, sql_type: str, as_list: bool = False) -> str:
         key = (sql_type, type(value), value)
         name = self._known.get(key)
         if name is None:
             name = self._known[key] = f"p{len(self._known) + 1}"
-            self.parameters[name] = value
+            self.parameters[name] = list(value) if as_list and isinstance(value, tuple) else value
         return f"%({name})s::{sql_type}"
 
-    def constant_shape_of(self, node: Node) -> ConstantShape | None:
+    def form(self, node: Call) -> str:
+        return self.checked.forms[node]
+
+    def constant_shape_of(self, node: Node) -> Region | None:
         return self.checked.shapes.get(node)
 
     # ---- values
@@ -240,8 +244,7 @@ class ExpressionWriter(ShapeWriter):
         if isinstance(node, Between):
             return f"({negation}{self._between(node)})"
         if isinstance(node, InList):
-            items = ", ".join(self._beside(item, node.operand) for item in node.items)
-            return f"({self.value(node.operand)} {negation}IN ({items}))"
+            return self._membership(node)
         if isinstance(node, InQuery):
             return f"({self.value(node.operand)} {negation}IN ({self.body(node.query)}))"
         if isinstance(node, Like):
@@ -251,6 +254,29 @@ class ExpressionWriter(ShapeWriter):
             return f"({self.value(node.operand)} IS {negation}NULL)"
         assert isinstance(node, Exists)
         return f"EXISTS ({self.body(node.query)})"
+
+    def _membership(self, node: InList) -> str:
+        """IN; a long list of literals is one array, since a statement takes 65,535 parameters and no more."""
+        operand = self.value(node.operand)
+        literals = [self._literal(item) for item in node.items] if len(node.items) > LONG_LIST else [None]
+        types = {literal.sql_type for literal in literals if literal}
+        if None not in literals and len(types) == 1:
+            values = tuple(literal.value for literal in literals if literal)
+            array = self.parameter(values, f"{types.pop()}[]", as_list=True)
+            return f"({operand} {'<> ALL' if node.negated else '= ANY'} ({array}))"
+        items = ", ".join(self._beside(item, node.operand) for item in node.items)
+        return f"({operand} {'NOT ' if node.negated else ''}IN ({items}))"
+
+    def _literal(self, node: Expression) -> Bound | None:
+        """What a literal would be bound as; None if it is none."""
+        bound = self.checked.bound.get(node)
+        if bound is not None:
+            return bound
+        if isinstance(node, Text):
+            return Bound(node.value, "text")
+        if isinstance(node, Number):
+            return Bound(node.value, "bigint" if isinstance(node.value, int) else "double precision")
+        return None
 
     def _pattern(self, node: Expression) -> str:
         """ADQL's patterns have no escape character, PostgreSQL's have the backslash: double it."""
@@ -339,6 +365,7 @@ class ExpressionWriter(ShapeWriter):
         return f"{self._beside(node.operand, node.low)} BETWEEN {low} AND {high}"
 
 
+LONG_LIST = 16
 NULLS = {
     "NUMERIC": "NULL::double precision",
     "INTEGER": "NULL::integer",

@@ -89,6 +89,7 @@ class Relation:
     names: tuple[str | Identifier, ...]
     source: PublishedTable | CommonTable | QueryBody
     fields: tuple[Field, ...]
+    index: dict[str, list[Field]]
 
     def called(self, parts: Sequence[Identifier]) -> bool:
         """Whether a qualifier names this relation; leading parts of its name may be left out."""
@@ -121,6 +122,7 @@ class Scope:
     visible: list[Visible] = field(default_factory=list)
     parent: "Scope | None" = None
     outputs: tuple[Output, ...] = ()
+    _index: "tuple[list[Visible], dict[str, list[Visible]]] | None" = None
 
     def find(self, reference: ColumnRef) -> Visible | Output:
         """What a column reference means, here or in the query around this one; QueryError if nothing or several."""
@@ -136,15 +138,17 @@ class Scope:
 
     def _matches(self, reference: ColumnRef) -> "list[Visible | Output]":
         name, qualifier = reference.name, reference.parts[:-1]
-        found: list[Visible | Output] = list(named(name, self._columns(qualifier)))
-        if not found and not qualifier:
-            found = list(named(name, self.outputs))
-        return found
+        key = name.name.lower()
+        if qualifier:
+            mine = [relation for relation in self.relations if relation.called(qualifier)]
+            return list(named(name, [column for relation in mine for column in relation.index.get(key, ())]))
+        found: list[Visible | Output] = list(named(name, self._visible_index().get(key, [])))
+        return found or list(named(name, self.outputs))
 
-    def _columns(self, qualifier: Sequence[Identifier]) -> Sequence[Visible]:
-        if not qualifier:
-            return self.visible
-        return [column for relation in self.relations if relation.called(qualifier) for column in relation.fields]
+    def _visible_index(self) -> dict[str, list[Visible]]:
+        if self._index is None or self._index[0] is not self.visible:
+            self._index = (self.visible, indexed(self.visible))
+        return self._index[1]
 
     def _ambiguous(self, reference: ColumnRef, found: "Sequence[Visible | Output]") -> Exception:
         owners = sorted(
@@ -192,6 +196,16 @@ class Scope:
 
 
 Named = TypeVar("Named", bound=Field | Merged | Output)
+
+
+def indexed(columns: Sequence[Named]) -> dict[str, list[Named]]:
+    """Columns by each of their names in lower case."""
+    index: dict[str, list[Named]] = {}
+    for column in columns:
+        index.setdefault(column.asked.lower(), []).append(column)
+        if column.name != column.asked:
+            index.setdefault(column.name.lower(), []).append(column)
+    return index
 
 
 def named(identifier: Identifier, columns: Sequence[Named]) -> list[Named]:

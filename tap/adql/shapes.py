@@ -4,77 +4,43 @@ Which shape contains which is the Sphere's answer; which forms the functions tak
 """
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from collections.abc import Callable
 
-from archive.sphere.sphere import BoxSql, CircleSql, PointSql, PolygonSql, RegionSql, Shape, Sphere
+from archive.sphere.sphere import BoxSql, CircleSql, PointSql, PolygonSql, RangeSql, RegionSql, Shape, Sphere
 from archive.vo.errors import UsageError
-from archive.vo.regions import Circle, Polygon
-from tap.adql.nodes import Call, Expression, Node
+from archive.vo.regions import Circle, Point, Polygon, Range, Region, from_stcs
+from tap.adql.nodes import Call, Expression, Node, Null
 from tap.adql.types import Kind
 
-
-@dataclass(frozen=True, slots=True)
-class ConstantShape:
-    """A shape from a literal. kind: POINT, CIRCLE, POLYGON; numbers: its portable form, degrees ICRS."""
-
-    kind: str
-    numbers: tuple[float, ...]
+# Edges of a literal polygon are compared in pairs, to see that none cross: it costs the square of this.
+MOST_VERTICES = 1_000
 
 
-def region_from_dali(text: str, target: str) -> ConstantShape:
+def region_from_dali(text: str, target: str) -> Region:
     """CAST('1 2 3' AS CIRCLE): DALI 1.1 §3.3.5-7 (ADQL-33). UsageError if the numbers are no such shape."""
-    try:
-        numbers = tuple(float(word) for word in text.split())
-    except ValueError:
-        raise UsageError(f"numbers with blanks between are wanted, not {text[:60]!r}") from None
-    return constant_shape(target, numbers)
+    readers: dict[str, Callable[[str], Region]] = {
+        "POINT": Point.from_dali,
+        "CIRCLE": Circle.from_dali,
+        "POLYGON": Polygon.from_dali,
+    }
+    return readers[target](of_bearable_size(text))
 
 
-# The words that STC-S 1.33 allows between a shape's name and its numbers.
-_FRAMES = frozenset({"ICRS", "FK5", "J2000", "UNKNOWNFRAME"})
-_POSITIONS = frozenset({"GEOCENTER", "BARYCENTER", "HELIOCENTER", "TOPOCENTER", "LSR", "RELOCATABLE", "UNKNOWNREFPOS"})
-_FLAVOURS = frozenset({"SPHERICAL2", "SPHER2"})
-_STCS_SHAPES = {"POSITION": "POINT", "CIRCLE": "CIRCLE", "POLYGON": "POLYGON", "BOX": "BOX"}
+def region_from_stcs(text: str, target: str) -> Region:
+    """REGION('Circle ICRS 10 20 0.5'), as archive.vo.regions reads it (TAP 1.0 §6). UsageError for anything else."""
+    return from_stcs(of_bearable_size(text))
 
 
-def region_from_stcs(text: str, target: str) -> ConstantShape:
-    """REGION('Circle ICRS 10 20 0.5'): Position, Circle or Polygon (TAP 1.0 §6). UsageError for other shapes."""
-    words = text.replace(",", " ").split()
-    kind = _STCS_SHAPES.get(words[0].upper()) if words else None
-    if kind is None or kind == "BOX":
-        raise UsageError(f"Position, Circle or Polygon in STC-S is wanted, not {text[:60]!r}")
-    words = words[1:]
-    while words and not _is_number(words[0]):
-        word = words.pop(0).upper()
-        if word not in _FRAMES | _POSITIONS | _FLAVOURS:
-            raise UsageError(f"this service reads ICRS only, not {word[:30]!r}")
-    if not all(_is_number(word) for word in words):
-        raise UsageError("numbers only are wanted after the frame")
-    return constant_shape(kind, tuple(float(word) for word in words))
+def of_bearable_size(text: str) -> str:
+    """The literal, unless it has more vertices than are read."""
+    if len(text.split()) > 2 * MOST_VERTICES + 10:
+        raise UsageError(f"a literal shape has at most {MOST_VERTICES} vertices; upload it as a table's column")
+    return text
 
 
-def _is_number(word: str) -> bool:
-    try:
-        float(word)
-    except ValueError:
-        return False
-    return True
-
-
-def constant_shape(kind: str, numbers: tuple[float, ...]) -> ConstantShape:
-    """A valid shape; UsageError says what is wrong."""
-    if kind == "POINT":
-        if len(numbers) != 2 or not (0 <= numbers[0] <= 360 and -90 <= numbers[1] <= 90):
-            raise UsageError("a point has a right ascension of 0 to 360 and a declination of -90 to 90 degrees")
-    elif kind == "CIRCLE":
-        if len(numbers) != 3:
-            raise UsageError(f"a circle has 3 numbers, not {len(numbers)}")
-        Circle(*numbers)
-    elif len(numbers) % 2:
-        raise UsageError(f"a polygon has pairs of numbers, not {len(numbers)} of them")
-    else:
-        Polygon(tuple(zip(numbers[::2], numbers[1::2], strict=True)))
-    return ConstantShape(kind, numbers)
+def kind_of(region: Region) -> str:
+    """The ADQL type of a literal shape."""
+    return {Point: "POINT", Circle: "CIRCLE", Polygon: "POLYGON"}.get(type(region), "REGION")
 
 
 class ShapeWriter(ABC):
@@ -91,11 +57,15 @@ class ShapeWriter(ABC):
         """What the checked tree knows of a value."""
 
     @abstractmethod
+    def form(self, node: Call) -> str:
+        """How the arguments of a geometry function were read: one letter each (geometry.py)."""
+
+    @abstractmethod
     def parameter(self, value: object, sql_type: str) -> str:
         """SQL of a bound value."""
 
     @abstractmethod
-    def constant_shape_of(self, node: Node) -> ConstantShape | None:
+    def constant_shape_of(self, node: Node) -> Region | None:
         """The shape that a literal was read as."""
 
     def shape(self, node: Expression) -> Shape:
@@ -107,6 +77,8 @@ class ShapeWriter(ABC):
             made = self._made(node)
             if made is not None:
                 return made
+        if isinstance(node, Null):
+            return RegionSql("NULL::double precision[]")
         array = self.value(node)
         if self.kind(node) is Kind.POINT:
             return PointSql(f"({array})[1]", f"({array})[2]")
@@ -128,12 +100,14 @@ class ShapeWriter(ABC):
             return shape.array
         return self.sphere.region(shape)
 
-    def _constant(self, constant: ConstantShape) -> Shape:
-        numbers = [self.parameter(number, "double precision") for number in constant.numbers]
-        if constant.kind == "POINT":
+    def _constant(self, region: Region) -> Shape:
+        numbers = [self.parameter(number, "double precision") for number in region.as_array()]
+        if isinstance(region, Point):
             return PointSql(numbers[0], numbers[1])
-        if constant.kind == "CIRCLE":
+        if isinstance(region, Circle):
             return CircleSql(PointSql(numbers[0], numbers[1]), numbers[2])
+        if isinstance(region, Range):
+            return RangeSql(*numbers)
         return PolygonSql(tuple(PointSql(*pair) for pair in zip(numbers[::2], numbers[1::2], strict=True)))
 
     def _made(self, node: Call) -> Shape | None:
@@ -142,13 +116,13 @@ class ShapeWriter(ABC):
         if node.function == "CENTROID":
             return self.sphere.centroid(self.shape(arguments[0]))
         if node.function == "POLYGON":
-            if self.kind(arguments[0]) is Kind.POINT:
+            if self.form(node).startswith("p"):
                 return PolygonSql(tuple(self.point(argument) for argument in arguments))
             numbers = [self.value(argument) for argument in arguments]
             return PolygonSql(tuple(PointSql(*pair) for pair in zip(numbers[::2], numbers[1::2], strict=True)))
         if node.function not in ("POINT", "CIRCLE", "BOX"):
             return None
-        if self.kind(arguments[0]) is Kind.POINT:
+        if self.form(node).startswith("p"):
             centre, rest = self.point(arguments[0]), arguments[1:]
         else:
             centre, rest = PointSql(self.value(arguments[0]), self.value(arguments[1])), arguments[2:]
