@@ -97,7 +97,8 @@ def number_events(connection: Connection) -> int:
 def read_events(connection: Connection, after_id: int = 0, limit: int = 1_000) -> list[Event]:
     """The events after event after_id (0: from the beginning), in the feed's order, at most limit.
 
-    Whoever goes on from the last event_id of the answer misses none, whatever commits in between and however late.
+    Whoever goes on from the last event_id of the answer misses none, whatever commits in between and however late. No
+    events means none yet: some may wait for an older transaction, or for another reader who is numbering them.
     Numbers waiting events first if the transaction may write, so commit before telling them.
     """
     if connection.scalar(text("SELECT current_setting('transaction_read_only')")) == "off":
