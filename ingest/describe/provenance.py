@@ -9,6 +9,8 @@ from ingest.describe.header import FitsFile
 from ingest.describe.identity import PRODUCT_NAME, RAW_NAME, archive_name
 
 _PROV = re.compile(r"^PROV\d+$")
+# A file's name, perhaps with an HDU's number; other pipelines write sentences under PROVi.
+_FILE = re.compile(r"^\S+$")
 _RECIPE = re.compile(r"^ESO PRO REC\d+ (RAW|CAL)\d+ NAME$")
 
 
@@ -22,11 +24,12 @@ def progenitors(file: FitsFile) -> tuple[str, ...]:
     for hdu in file.hdus:
         for keyword, value in hdu.header.items():
             match = _RECIPE.match(keyword)
-            if (match or _PROV.match(keyword)) and isinstance(value, str) and value.strip():
-                listed[match[1] if match else "PROV"].append(_name(value))
+            if (match or _PROV.match(keyword)) and isinstance(value, str) and _FILE.match(value.strip()):
+                listed[match[1] if match else "PROV"].append(_name(value.strip()))
     return tuple(dict.fromkeys([*listed["PROV"], *listed["RAW"], *listed["CAL"]]))
 
 
 def _name(value: str) -> str:
-    plain = archive_name(value)
-    return plain if RAW_NAME.match(plain) or PRODUCT_NAME.match(plain) else value.strip()
+    whole = re.sub(r"\[\d+\]$", "", value)
+    plain = archive_name(whole)
+    return plain if RAW_NAME.match(plain) or PRODUCT_NAME.match(plain) else whole

@@ -6,7 +6,10 @@ Source: ESO Data Interface Control Document (DPR, INS, DET, QC dictionaries); re
 """
 
 import re
+from datetime import UTC, datetime
 from typing import Any
+
+from astropy.time import Time
 
 from ingest.catalogues.kinds import table_kind
 from ingest.describe.facts import Facts
@@ -28,6 +31,7 @@ SETUP = re.compile(
     r"|DET (WIN\d+ BIN[XY]|BINX|BINY|READ (CURNAME|CLOCK|SPEED|MODE)|DIT|NDIT|SEQ\d+ DIT|MODE NAME|NCORRS NAME"
     r"|CHIP\d* (NAME|ID)|CHOP (ST|FREQ)|OUTPUTS))$"
 )
+OLD_DATE = re.compile(r"^(\d{2})/(\d{2})/(\d{2})$")
 NO_ELEMENT = frozenset({"FREE", "OPEN", "NONE", "CLEAR", "EMPTY", "N/A", ""})
 # Instrument, optical element: the wavelengths it lets through, nm (half power for filters; first order for grisms).
 # EFOSC2 User's Manual 4.1, tables 3 and 5; ISAAC User's Manual 88, table 3; VISIR User's Manual 84, table 3.
@@ -83,8 +87,11 @@ def describe(file: FitsFile, facts: Facts) -> None:
         facts.found(Finding("info", "no_position", "ESO DPR TYPE", why))
     if category == "CALIB":
         facts.add("target_name", dp_type, "ESO DPR TYPE", "a calibration's target is what it is")
+    _clock(facts, keywords)
     _exposure(facts, keywords)
     _band(facts, keywords)
+    if facts.get("ob_id", 1) <= 0:  # what the control software writes for frames taken without an OB
+        facts.withdraw("ob_id")
     facts.add("facility_name", *(keywords.text("TELESCOP", "ESO TEL ID") or (None, "")))
     facts.add("progenitors", progenitors(file) or None, "PROVi, ESO PRO RECi", "the files it was made from")
     facts.add(
@@ -151,6 +158,22 @@ def _exposure(facts: Facts, keywords: Keywords) -> None:
         if start is not None and start[0] != int(start[0]):
             facts.add("t_min", start[0], start[1], "start of the observation")
             facts.add("t_max", start[0] + total / 86_400, f"{start[1]}, ESO DET DIT, NDIT", "start and exposure")
+
+
+def _clock(facts: Facts, keywords: Keywords) -> None:
+    """Frames of before MJD-OBS: DATE-OBS has the day, TM-START and TM-END the seconds of UT since its midnight."""
+    day, start, end = keywords.text("DATE-OBS"), keywords.number("TM-START"), keywords.number("TM-END")
+    match = OLD_DATE.match(day[0]) if day else None
+    if match is None or start is None or keywords.number("MJD-OBS") is not None:
+        return
+    try:
+        midnight = Time(datetime(1900 + int(match[3]), int(match[2]), int(match[1]), tzinfo=UTC)).mjd
+    except ValueError:
+        return
+    seconds = end[0] - start[0] if end is not None else 0.0
+    facts.add("t_min", float(midnight + start[0] / 86_400), f"{day[1] if day else ''}, TM-START", "seconds of UT")
+    # A frame that ends after midnight has a TM-END below its TM-START.
+    facts.add("t_max", float(midnight + (start[0] + seconds % 86_400) / 86_400), "DATE-OBS, TM-END", "seconds of UT")
 
 
 def _band(facts: Facts, keywords: Keywords) -> None:

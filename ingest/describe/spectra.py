@@ -40,6 +40,8 @@ def describe(file: FitsFile, facts: Facts) -> None:
     found = spectral_tables.find(file) if tabular else spectral_images.find(file)
     keywords = file.keywords(*found.hdus)
     _own_name(file, facts, keywords)
+    if facts.get("ob_id", 1) <= 0:  # what ESO's software writes for frames taken without an OB
+        facts.withdraw("ob_id")
     for finding in found.findings:
         facts.found(finding)
     if found.is_spectrum:

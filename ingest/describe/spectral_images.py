@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from ingest.describe.found import Found, union
 from ingest.describe.header import FitsFile, Hdu
 from ingest.describe.keywords import Keywords
-from ingest.describe.science import is_companion
+from ingest.describe.science import images, is_companion
 from ingest.describe.units import parse_unit
 from ingest.describe.wavelengths import Convention, Medium, Samples, samples, velocity_wavelengths, wavelengths
 from ingest.findings import Finding
@@ -40,6 +40,10 @@ def recognises(file: FitsFile) -> bool:
 
 def _candidates(file: FitsFile) -> list[Hdu]:
     found = [hdu for hdu in file.hdus if hdu.kind == "image" and _is_spectral(hdu)]
+    # A vector beside an image or a cube is its companion: a distortion table, a trace, a profile.
+    spectral = {hdu.index for hdu in found}
+    if any(hdu.index not in spectral and not is_companion(hdu) for hdu in images(file)):
+        return []
     science = [hdu for hdu in found if not is_companion(hdu)]
     return science or found
 
