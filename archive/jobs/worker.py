@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import procrastinate
 from procrastinate.job_context import JobContext as QueueContext
+from procrastinate.worker import Worker
 from sqlalchemy import Engine
 
 from archive.access.service import AccessService
@@ -30,17 +31,17 @@ class WorkerLimits:
     """How many, how often, how long.
 
     concurrency: jobs at a time. grace_s: seconds that running jobs get to end after SIGTERM; stop_s: seconds a stopped
-    job then gets to leave its thread. heartbeat_s: seconds between two signs of life; stalled_after_s: seconds without
-    one after which a worker is dead. watch_s: seconds between two looks at whether running jobs were aborted;
-    janitor_s: between two rounds of the janitor; poll_s: between two looks into the queue, should a notification be
-    missed.
+    job then gets to leave its thread. stalled_after_s: seconds without a sign of life after which a worker is dead;
+    heartbeat_s: seconds between two such signs, None for a fifth of that. watch_s: seconds between two looks at whether
+    running jobs were aborted; janitor_s: between two rounds of the janitor; poll_s: between two looks into the queue,
+    should a notification be missed. After SIGTERM a worker is gone within grace_s + stop_s and a second or two.
     """
 
     concurrency: int = 2
     grace_s: float = 30.0
     stop_s: float = 5.0
-    heartbeat_s: float = 5.0
     stalled_after_s: float = 20.0
+    heartbeat_s: float | None = None
     watch_s: float = 0.25
     janitor_s: float = 5.0
     poll_s: float = 5.0
@@ -48,8 +49,13 @@ class WorkerLimits:
     def __post_init__(self) -> None:
         if self.concurrency < 1:
             raise ValueError("a worker runs one job at a time at least")
-        if self.stalled_after_s < 2 * self.heartbeat_s:
+        if self.stalled_after_s < 2 * self.beat_s:
             raise ValueError("stalled_after_s must be at least twice heartbeat_s, or the living are taken for dead")
+
+    @property
+    def beat_s(self) -> float:
+        """Seconds between two signs of life."""
+        return self.stalled_after_s / 5 if self.heartbeat_s is None else self.heartbeat_s
 
 
 def run_worker(
@@ -92,24 +98,32 @@ async def _work(
         task = _task(runner, kind, limits.stop_s)
         app.task(name=f"{queue.TASK_PREFIX}{kind.name}", queue=kind.queue, pass_context=True)(task)
     janitor = Janitor(writer, store, kinds, stalled_after_s=limits.stalled_after_s)
+    worker = Worker(
+        app,
+        queues=queues,
+        name="uraniborg",
+        concurrency=limits.concurrency,
+        fetch_job_polling_interval=limits.poll_s,
+        shutdown_graceful_timeout=limits.grace_s,
+        update_heartbeat_interval=limits.beat_s,
+        stalled_worker_timeout=limits.stalled_after_s,
+        # uws.job is the record; the queue keeps only what failed, for a day.
+        delete_jobs="successful",
+    )
+    run: Callable[[], Awaitable[None]] = worker.run
     async with app.open_async():
-        sweeping = asyncio.create_task(_sweep(janitor, limits.janitor_s))
+        beside = [
+            asyncio.create_task(
+                _every(limits.janitor_s, lambda: asyncio.to_thread(janitor.sweep), "the janitor's round")
+            ),
+            asyncio.create_task(_every(limits.beat_s, lambda: _beat(worker), "a sign of life")),
+        ]
         try:
-            await app.run_worker_async(
-                name="uraniborg",
-                queues=queues or None,  # type: ignore[arg-type]
-                concurrency=limits.concurrency,
-                fetch_job_polling_interval=limits.poll_s,
-                shutdown_graceful_timeout=limits.grace_s,
-                update_heartbeat_interval=limits.heartbeat_s,
-                stalled_worker_timeout=limits.stalled_after_s,
-                # uws.job is the record; the queue keeps only what failed, for a day.
-                delete_jobs="successful",
-            )
+            await run()
         finally:
-            sweeping.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await sweeping
+            for one in beside:
+                one.cancel()
+            await asyncio.gather(*beside, return_exceptions=True)
             await asyncio.to_thread(runner.close)
 
 
@@ -168,11 +182,17 @@ def _on_thread(work: Callable[[], None], *, name: str) -> "asyncio.Future[None]"
     return ended
 
 
-async def _sweep(janitor: Janitor, interval_s: float) -> None:
+async def _beat(worker: Worker) -> None:
+    """A sign of life. procrastinate's own ends with SIGTERM, and a worker in its grace would be taken for dead."""
+    if worker.worker_id is not None:
+        await worker.app.job_manager.update_heartbeat(worker.worker_id)
+
+
+async def _every(interval_s: float, deed: Callable[[], Awaitable[None]], what: str) -> None:
     while True:
         try:
-            await asyncio.to_thread(janitor.sweep)
+            await deed()
         except Exception:
-            # A database that restarts must not end the janitor; the next round does what this one could not.
-            log.warning("the janitor's round failed; trying again in %s s", interval_s, exc_info=True)
+            # A database that restarts must not end this; the next round does what this one could not.
+            log.warning("%s failed; trying again in %s s", what, interval_s, exc_info=True)
         await asyncio.sleep(interval_s)

@@ -15,12 +15,13 @@ import psycopg
 import pytest
 import sqlalchemy as sa
 
+from archive.access.identity import ANONYMOUS
 from archive.access.service import add_user, create_token
 from archive.database.engines import Engines, psycopg_dsn
 from archive.jobs import queries, queue
-from archive.jobs.context import Kinds
+from archive.jobs.context import JobCancelled, JobContext, Kinds, Why
 from archive.jobs.janitor import Janitor
-from archive.jobs.job import Parameter
+from archive.jobs.job import Parameter, Phase, Result
 from tests.archive.uws_service import FolderStore, eventually, kinds, prepare, served, worker
 from tests.databases import Postgres
 
@@ -291,14 +292,18 @@ def test_a_job_that_kills_every_worker_ends_in_error_with_the_reason(
 
 
 @embedded_only
-def test_a_worker_that_is_told_to_stop_gives_its_running_job_back(client: httpx.Client, still: SimpleNamespace) -> None:
-    job_url = create(client, still, DO="sleep", SECONDS="503", PHASE="RUN")
+@pytest.mark.parametrize("deed", ["sleep", "ignore"])
+def test_a_worker_that_is_told_to_stop_gives_its_running_job_back_even_if_it_does_not_heed(
+    client: httpx.Client, still: SimpleNamespace, deed: str
+) -> None:
+    job_url = create(client, still, DO=deed, SECONDS="503", PHASE="RUN")
     with worker(still.postgres.urls, still.folder) as process:
-        eventually(lambda: sleeping(still.postgres) == 1)
+        eventually(lambda: phase(client, job_url) == "EXECUTING")
+        # As long in its grace as it takes to be held for dead, were there no sign of life.
         process.terminate()
         assert process.wait(15) == 0
     assert phase(client, job_url) == "QUEUED"
-    assert sleeping(still.postgres) == 0
+    eventually(lambda: sleeping(still.postgres) == 0)
     assert still.store.keys() == set()
     with still.engines.writer.connect() as connection:
         job = queries.job_with_id(connection, job_url.rsplit("/", 1)[1])
@@ -466,3 +471,46 @@ def test_each_user_sees_their_own_jobs_and_nobody_elses(client: httpx.Client, st
 
 def document_time(client: httpx.Client, url: str, headers: dict[str, str]) -> str:
     return str(ElementTree.fromstring(client.get(url, headers=headers).content).findtext(f"{UWS}creationTime"))
+
+
+@embedded_only
+def test_a_worker_taken_for_dead_that_comes_back_changes_nothing(still: SimpleNamespace) -> None:
+    with still.engines.begin("writer") as connection:
+        job_id = still.jobs.submit(connection, "test", [Parameter("DO", "write")])
+        first = connection.execute(sa.text("SELECT procrastinate_id FROM uws.job")).scalar_one()
+    with still.engines.begin("writer") as connection:
+        assert queries.claim(connection, job_id, first) is not None
+        assert queries.claim(connection, job_id, first) is None
+    # No worker holds the entry, so the janitor takes it from the one who claimed it.
+    Janitor(still.engines.writer, still.store, Kinds(kinds(still.engines, still.folder))).sweep()
+    with still.engines.begin("writer") as connection:
+        second = connection.execute(sa.text("SELECT procrastinate_id FROM uws.job")).scalar_one()
+        assert second != first
+        assert queries.claim(connection, job_id, first) is None
+        assert not queries.finish(connection, job_id, first, Phase.COMPLETED)
+        assert not queries.add_result(connection, job_id, first, Result("result", "k", "text/plain", 1))
+        assert queries.still_running(connection, [(job_id, first)]) == {}
+        job = queries.claim(connection, job_id, second)
+        assert job is not None
+        assert (job.phase, job.attempt) == (Phase.EXECUTING, 2)
+
+
+@embedded_only
+def test_a_hook_is_called_on_cancel_and_never_once_it_was_taken_back(still: SimpleNamespace) -> None:
+    job = still.jobs.create("test", ANONYMOUS, [])
+    context = JobContext(job, ANONYMOUS, still.store, lambda result: True)
+    calls: list[str] = []
+    take_back = context.on_cancel(lambda: calls.append("first"))
+    context.on_cancel(lambda: 1 / 0)
+    context.cancel(Why.TIMEOUT)
+    context.on_cancel(lambda: calls.append("late"))
+    context.cancel(Why.ABORTED)
+    assert calls == ["first", "late", "first", "late"]
+    take_back()
+    context.cancel(Why.ABORTED)
+    assert calls[4:] == ["late"]
+    assert context.why is Why.TIMEOUT
+    with pytest.raises(JobCancelled):
+        context.raise_if_cancelled()
+    with pytest.raises(ValueError, match="no name for a result"):
+        context.store_result("../x", "text/plain", [])

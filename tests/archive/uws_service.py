@@ -36,7 +36,7 @@ from archive.vo.errors import NotFoundError, UsageError
 ROOT = Path(__file__).parents[2]
 PATIENCE_S = 30.0
 LIMITS = WorkerLimits(
-    concurrency=3, grace_s=0.5, stop_s=2.0, heartbeat_s=0.5, stalled_after_s=2.0, watch_s=0.1, janitor_s=0.5, poll_s=1.0
+    concurrency=3, grace_s=2.0, stop_s=1.5, heartbeat_s=0.5, stalled_after_s=2.0, watch_s=0.1, janitor_s=0.5, poll_s=1.0
 )
 
 
@@ -93,6 +93,8 @@ def kinds(engines: Engines, folder: Path) -> list[JobKind]:
                 while not context.cancelled:
                     time.sleep(0.02)
                 context.raise_if_cancelled()
+            elif deed == "ignore":
+                time.sleep(600)
             elif deed == "refuse":
                 raise UsageError("there is a <fault> at line 3")
             elif deed == "break":
