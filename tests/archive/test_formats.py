@@ -134,7 +134,7 @@ def test_a_media_type_comes_back_as_it_was_asked(
 
 @pytest.mark.parametrize("asked", ["fits3", "text/html", "application/x-votable+xml;serialization=binary", "xml;x"])
 def test_a_format_that_is_not_offered_is_refused_with_those_that_are(asked: str) -> None:
-    with pytest.raises(UsageError, match="votable, .*csv, tsv"):
+    with pytest.raises(UsageError, match=r"votable, .*csv, tsv"):
         writer_for(asked)
 
 

@@ -1,6 +1,8 @@
 """VOTables that we write are read by astropy and STILTS; VOTables that astropy and STILTS write are read by us."""
 
+import base64
 import math
+import struct
 import subprocess
 from collections.abc import Iterator
 from datetime import datetime
@@ -54,7 +56,7 @@ def declared(draw: st.DrawFn, name: str) -> tuple[Column, st.SearchStrategy[Any]
         times = st.datetimes(datetime(1600, 1, 1), datetime(2400, 1, 1))
         return Column(name, "char", "*", xtype="timestamp"), st.none() | times
     if kind.startswith(("char", "unicode")):
-        size = kind.lstrip("charunicode") or "*"
+        size = "".join(filter(str.isdigit, kind)) or "*"
         letters = ASCII if kind.startswith("char") else XML_TEXT
         values = letters.map(str.strip).filter(bool)
         if size != "*":
@@ -340,31 +342,36 @@ def read_back(document: bytes, **limits: int) -> tuple[dict[str, Column], dict[s
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(table=tables())
 def test_an_upload_comes_back_as_it_was(serialization: Serialization, table: Any) -> None:
-    """TAP-13. What we write was shown above to be what astropy reads; here it makes the round trip."""
+    """TAP-13. What we write was shown above to be what astropy reads; here it makes the round trip, NaN and all."""
     columns, cells = table
-    if serialization == "tabledata" and any("Complex" in column.datatype for column in columns):
-        return  # astropy 8.0.2 reads no empty TD of a complex array
     found, values = read_back(written(columns, cells, serialization))
     for column, expected in zip(columns, cells, strict=True):
         assert (found[column.name].datatype, found[column.name].xtype) == (column.datatype, column.xtype)
         for sent, got in zip(expected, values[column.name], strict=True):
-            assert repr(sent) == repr(got) or (sent is None and got == "" and column.is_text)
+            assert repr(sent).replace(", fold=1", "") == repr(got) or (sent is None and got == "" and column.is_text)
 
 
+@pytest.mark.filterwarnings("ignore")  # astropy on a name that is no XML ID
 @pytest.mark.parametrize("form", ["tabledata", "binary", "binary2"])
 def test_a_table_written_by_astropy_is_read_in_every_serialization(form: str) -> None:
     source = AstropyTable(masked=True)
     source["Name of it"] = ["NGC 1", "Ærø"]
     source["ra"] = np.array([10.5, 350.0])
     source["ra"].unit = "deg"
-    source["n"] = np.ma.array([1, 2], mask=[False, True], dtype="i4")
+    # astropy 8.0.2 writes no BINARY with a missing integer.
+    source["n"] = np.ma.array([1, 2], mask=[False, form != "binary"], dtype="i4")
     source["flag"] = [True, False]
     source["v"] = np.array([[1.0, 2.0], [3.0, 4.0]], dtype="f4")
     stream = BytesIO()
     astropy_votable.from_table(source).to_xml(stream, tabledata_format=form)
     columns, values = read_back(stream.getvalue())
-    assert values == {"Name of it": ["NGC 1", "Ærø"], "ra": [10.5, 350.0], "n": [1, None], "flag": [True, False],
-                      "v": [[1.0, 2.0], [3.0, 4.0]]}  # fmt: skip
+    assert values == {
+        "Name of it": ["NGC 1", "Ærø"],
+        "ra": [10.5, 350.0],
+        "n": [1, 2 if form == "binary" else None],
+        "flag": [True, False],
+        "v": [[1.0, 2.0], [3.0, 4.0]],
+    }
     assert columns["ra"].unit == "deg" and columns["n"].datatype == "int" and columns["v"].arraysize == "2"
 
 
@@ -406,8 +413,23 @@ BOMB = '<!DOCTYPE VOTABLE [<!ENTITY a "aaaaaaaaaa"><!ENTITY b "&a;&a;&a;&a;&a;&a
         (votable_with("<BINARY><STREAM href='http://127.0.0.1:9/x' encoding='base64'/></BINARY>"), "elsewhere"),
         (votable_with("<FITS><STREAM href='file:///etc/passwd'/></FITS>"), "FITS"),
         (votable_with("<TABLEDATA><TR><TD>1</TD>"), "well-formed"),
-        (votable_with("<TABLEDATA><TR><TD>one</TD></TR></TABLEDATA>"), "cannot be read"),
-        (votable_with("<BINARY2><STREAM encoding='base64'>AAAA</STREAM></BINARY2>"), "cannot be read"),
+        (votable_with("<TABLEDATA><TR><TD>one</TD></TR></TABLEDATA>"), "column a.*one"),
+        (votable_with("<BINARY2><STREAM encoding='base64'>AAAA</STREAM></BINARY2>"), "end within row 1"),
+        (votable_with("<BINARY><STREAM encoding='base64'>AAAAAQAA</STREAM></BINARY>"), "end within row 2"),
+        (votable_with("<BINARY><STREAM encoding='base64'>*</STREAM></BINARY>"), "base64"),
+        (votable_with("<TABLEDATA><TR><TD>1</TD><TD>2</TD></TR></TABLEDATA>"), "has 2 cells"),
+        (
+            votable_with("<TABLEDATA><TR><TD>70000</TD></TR></TABLEDATA>", fields='<FIELD name="s" datatype="short"/>'),
+            "column s.*70000",
+        ),
+        (votable_with("<TABLEDATA/>", fields='<FIELD name="s" datatype="quad"/>'), "no VOTable datatype"),
+        (votable_with("<TABLEDATA/>", fields='<FIELD name="s" datatype="int" arraysize="two"/>'), "arraysize"),
+        (
+            votable_with(
+                "<TABLEDATA><TR><TD>1 2</TD></TR></TABLEDATA>", fields='<FIELD name="s" datatype="int" arraysize="3"/>'
+            ),
+            "2 elements",
+        ),
         (b"<html/>", "no VOTable"),
         (b"SIMPLE  =                    T", "well-formed"),
         (b'<VOTABLE version="1.3"><RESOURCE/></VOTABLE>', "no TABLE"),
@@ -417,6 +439,48 @@ BOMB = '<!DOCTYPE VOTABLE [<!ENTITY a "aaaaaaaaaa"><!ENTITY b "&a;&a;&a;&a;&a;&a
 def test_a_document_that_must_not_be_believed_is_refused_with_its_reason(document: bytes, expected: str) -> None:
     with pytest.raises(UsageError, match=expected):
         read_votable(BytesIO(document))
+
+
+def test_a_short_document_cannot_claim_much_memory() -> None:
+    field = '<FIELD name="s" datatype="double" arraysize="2000000000"/>'
+    with pytest.raises(TooLargeError, match="column s"):
+        read_votable(BytesIO(votable_with("<TABLEDATA><TR><TD/></TR></TABLEDATA>", fields=field)))
+    variable = '<FIELD name="s" datatype="double" arraysize="*"/>'
+    claim = "<BINARY><STREAM encoding='base64'>f////w==</STREAM></BINARY>"
+    with pytest.raises(UsageError, match="end within row 1"):
+        read_votable(BytesIO(votable_with(claim, fields=variable)))
+
+
+@pytest.mark.parametrize("size", ["11", "*"])
+def test_bit_arrays_are_packed_as_stilts_reads_them(size: str, tmp_path: Path) -> None:
+    """astropy 8.0.2 takes a byte for each bit of a variable array, so STILTS is asked."""
+    columns = [Column("b", "bit", size), Column("n", "int")]
+    cells: list[list[Any]] = [
+        [[True, False, False, True] + [False] * 6 + [True], [False, True] * 5 + [True], None],
+        [1, 2, 3],
+    ]
+    for serialization in ("binary2", "tabledata"):
+        _, values = read_back(written(columns, cells, serialization))
+        assert [values["b"], values["n"]] == cells
+    path = tmp_path / "bits.vot"
+    path.write_bytes(written(columns, cells, "binary2"))
+    first, second, third = stilts("tpipe", f"in={path}", "ofmt=csv").splitlines()[1:]
+    for bits, line in zip(cells[0][:2], (first, second), strict=True):
+        assert str(tuple(bits)).lower() in line
+    assert third.endswith(",3")
+
+
+def test_integers_may_be_hexadecimal_signed_and_missing_by_declaration() -> None:
+    field = (
+        '<FIELD name="n" datatype="int"><VALUES null="-99"/></FIELD><FIELD name="v" datatype="short" arraysize="*"/>'
+    )
+    cells = (("0x1F", "1  2\n3"), (" +7 ", ""), ("-99", "-1"))
+    rows = "".join(f"<TR><TD>{n}</TD><TD>{v}</TD></TR>" for n, v in cells)
+    _, values = read_back(votable_with(f"<TABLEDATA>{rows}</TABLEDATA>", fields=field))
+    assert values == {"n": [31, 7, None], "v": [[1, 2, 3], None, [-1]]}
+    data = base64.b64encode(struct.pack(">iih", 5, 1, 9) + struct.pack(">ii", -99, 0)).decode()
+    _, values = read_back(votable_with(f"<BINARY><STREAM encoding='base64'>{data}</STREAM></BINARY>", fields=field))
+    assert values == {"n": [5, None], "v": [[9], None]}
 
 
 def test_an_external_entity_is_refused_before_anything_is_opened() -> None:

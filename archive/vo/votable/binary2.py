@@ -13,6 +13,7 @@ that may hold such text are declared unicodeChar (big-endian UTF-16); TABLEDATA 
 import binascii
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -25,7 +26,7 @@ from archive.vo.errors import ArchiveError
 from archive.vo.text import byte_table, characters, contains_any, joined_bytes, missing_element, text_array, timestamps
 from archive.vo.votable.info import Info
 
-NUMBERS = {
+NUMBERS: dict[str, np.dtype[Any]] = {
     "unsignedByte": np.dtype("u1"),
     "short": np.dtype(">i2"),
     "int": np.dtype(">i4"),
