@@ -161,10 +161,9 @@ class ExactSphere(ABC):
         return f"sphere.area({array_of(shape)})"
 
     def centroid(self, shape: Shape) -> PointSql:
-        if isinstance(shape, PointSql):
-            return shape
-        if isinstance(shape, CircleSql | BoxSql):
-            return shape.centre
+        if isinstance(shape, PointSql | CircleSql | BoxSql):
+            centre = shape if isinstance(shape, PointSql) else shape.centre
+            return PointSql(number(centre.ra), number(centre.dec))
         middle = f"(sphere.centroid({array_of(shape)}))"
         return PointSql(f"{middle}[1]", f"{middle}[2]")
 

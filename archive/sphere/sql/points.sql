@@ -45,7 +45,7 @@ $$
 -- ra_min > ra_max crosses 0 (DALI 1.2, range); a pole has every right ascension.
 CREATE OR REPLACE FUNCTION sphere.in_range(ra double precision, "dec" double precision, ra_min double precision, ra_max double precision, dec_min double precision, dec_max double precision)
 RETURNS boolean LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
-  SELECT "dec" BETWEEN dec_min AND dec_max AND (ra_max - ra_min >= 360 OR abs("dec") = 90
+  SELECT "dec" BETWEEN dec_min AND dec_max AND ra < 'NaN' AND (ra_max - ra_min >= 360 OR abs("dec") = 90
     OR sphere.wrapped(ra - ra_min) <= sphere.wrapped(ra_max - ra_min))
 $$
 ----

@@ -61,9 +61,10 @@ BEGIN
         + cz * ((ax - cx) * (uy - cy) - (ay - cy) * (ux - cx)),
       1 + cx * ax + cy * ay + cz * az + ax * ux + ay * uy + az * uz + cx * ux + cy * uy + cz * uz);
   END LOOP;
-  excess := excess - 4 * pi() * floor(excess / (4 * pi()));
-  prepared[14] := least(excess, 4 * pi() - excess);
-  prepared[15] := CASE WHEN excess <= 2 * pi() THEN 1 ELSE -1 END;
+  -- To -2 pi .. 2 pi, where a small area of either sign keeps its digits.
+  excess := excess - 4 * pi() * round(excess / (4 * pi()));
+  prepared[14] := abs(excess);
+  prepared[15] := CASE WHEN excess >= 0 THEN 1 ELSE -1 END;
   IF reach > 1.6527 THEN
     RETURN sphere.anchored(prepared);
   END IF;
