@@ -19,6 +19,7 @@ from tap.adql.nodes import (
     Identifier,
     Join,
     JoinStep,
+    Null,
     Number,
     OrderKey,
     Place,
@@ -28,6 +29,7 @@ from tap.adql.nodes import (
     SetOperation,
     TableExpression,
     TableName,
+    Text,
 )
 from tap.adql.scopes import (
     Field,
@@ -128,7 +130,12 @@ class NameChecker(ExpressionChecker):
             wanted.append((name, meaning, item.expression))
         return told_apart(wanted)
 
+    def _no_constant(self, expression: Expression, clause: str) -> None:
+        if isinstance(expression, Null | Text):
+            raise self.mistake(expression.at, f"{clause} takes a position, a name or an expression, not a constant")
+
     def _group_key(self, expression: Expression, scope: Scope) -> None:
+        self._no_constant(expression, "GROUP BY")
         if isinstance(expression, Number):
             self.checked.positions[expression] = self._position(expression, len(scope.outputs), "GROUP BY")
             return
@@ -136,6 +143,7 @@ class NameChecker(ExpressionChecker):
 
     def _order_key(self, key: OrderKey, scope: Scope) -> None:
         expression = key.expression
+        self._no_constant(expression, "ORDER BY")
         if isinstance(expression, Number):
             self.checked.positions[key] = self._position(expression, len(scope.outputs), "ORDER BY")
             return
@@ -305,7 +313,7 @@ def told_apart(wanted: Sequence[tuple[str | None, Meaning, Expression | Visible]
         stem = name = asked or f"col_{position}"
         # Counting goes on where the last namesake ended: a thousand of them take a thousand steps.
         count = counts.get(stem.lower(), 1)
-        while name.lower() in used or ((count > 1 or not asked) and name.lower() in taken):
+        while name.lower() in used or ((name != stem or not asked) and name.lower() in taken):
             count += 1
             name = f"{stem}_{count}"
         counts[stem.lower()] = count

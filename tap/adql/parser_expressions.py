@@ -58,6 +58,13 @@ CAST_TARGETS = {
 }  # fmt: skip
 
 Nature = Literal["number", "text", "geometry", "condition", "unknown"]
+SAID: dict[Nature, str] = {
+    "number": "a number",
+    "text": "text",
+    "geometry": "a shape",
+    "condition": "a condition",
+    "unknown": "this",
+}
 
 
 def nature(node: Expression) -> Nature:
@@ -154,7 +161,7 @@ class ExpressionReader(Cursor, ABC):
         for operand in operands:
             kind = nature(self._as_value(operand))
             if kind == "geometry" or (kind == "text" and level != CONCATENATION):
-                raise self.mistake(operand.at, f"{rest[0][0]} takes {wanted}, not {kind}")
+                raise self.mistake(operand.at, f"{rest[0][0]} takes {wanted}, not {SAID[kind]}")
         return Chain(first.at, first, tuple(rest))
 
     def _predicate(self, left: Expression) -> Expression:
@@ -225,7 +232,7 @@ class ExpressionReader(Cursor, ABC):
             raise self.unexpected("a value", hint="one sign is enough, or use parentheses")
         operand = self._as_value(self._operand())
         if nature(operand) in ("text", "geometry"):
-            raise self.mistake(operand.at, f"{sign.word} takes a number, not {nature(operand)}")
+            raise self.mistake(operand.at, f"{sign.word} takes a number, not {SAID[nature(operand)]}")
         return Sign(sign.place, sign.word, operand)
 
     def _parenthesis(self) -> Expression:
@@ -318,7 +325,7 @@ class ExpressionReader(Cursor, ABC):
             if kind == "ANY" or found == "unknown" or found == ("text" if kind.startswith("VARCHAR") else "number"):
                 continue
             wanted = "text" if kind.startswith("VARCHAR") else "a number"
-            raise self.mistake(argument.at, f"{function.name} takes {wanted} here, not {found}")
+            raise self.mistake(argument.at, f"{function.name} takes {wanted} here, not {SAID[found]}")
 
     def _aggregate(self, place: Place, function: Function) -> Expression:
         if function.name == "COUNT" and self.accept("*"):
@@ -380,7 +387,7 @@ class ExpressionReader(Cursor, ABC):
             wrong = next(
                 argument for argument, letter in zip(arguments, form, strict=True) if not _fits(letter, argument)
             )
-            found = "a string" if isinstance(wrong, Text) else nature(wrong)
+            found = "a string" if isinstance(wrong, Text) else SAID[nature(wrong)]
             raise self.mistake(wrong.at, f"this argument of {function.name} cannot be {found}: {function.usage}")
         raise self.mistake(place, f"{function.name} does not take {len(arguments)} arguments: {function.usage}")
 

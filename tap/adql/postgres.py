@@ -27,9 +27,6 @@ from tap.adql.postgres_expressions import ExpressionWriter, quoted
 from tap.adql.scopes import Output, PublishedTable, Visible
 from tap.adql.types import Kind
 
-# PostgreSQL's protocol counts parameters in 16 bits.
-MOST_PARAMETERS = 65_535
-
 
 @dataclass(frozen=True, slots=True)
 class SqlQuery:
@@ -55,17 +52,19 @@ def translate(
     sphere: Sphere,
     maxrec: int | None = None,
     region_as_text: Callable[[str], str] = stcs_of,
+    most_parameters: int = 65_535,
 ) -> SqlQuery:
     """The query as one SQL statement.
 
     maxrec: rows to give at most; one more is asked for, so that the reader sees whether there were more. None: all.
     region_as_text: SQL text of a double precision[] region to SQL of its STC-S, for columns of xtype adql:REGION.
+    most_parameters: different literals that are taken; PostgreSQL's protocol counts them in 16 bits.
     """
     writer = QueryWriter(checked, sphere, region_as_text)
     limit = None if maxrec is None else maxrec + 1
     sql = writer.query(limit)
-    if len(writer.parameters) > MOST_PARAMETERS:
-        message = f"the query has {len(writer.parameters)} different literals; at most {MOST_PARAMETERS} can be sent"
+    if len(writer.parameters) > most_parameters:
+        message = f"the query has {len(writer.parameters)} different literals; at most {most_parameters} can be sent"
         raise QueryError(f"{message}: upload them as a table and join it")
     return SqlQuery(sql, writer.parameters, checked.columns_out)
 

@@ -151,12 +151,17 @@ class ExpressionWriter(ShapeWriter):
         if operator == "||":
             return "(" + " || ".join(self.text(operand) for operand in node.operands) + ")"
         if all(sign != "%" for sign, _ in node.rest):
-            return f"({self.value(node.first)} " + " ".join(f"{op} {self.value(x)}" for op, x in node.rest) + ")"
+            return f"({self._operand(node.first)} " + " ".join(f"{op} {self._operand(x)}" for op, x in node.rest) + ")"
         whole = all(self.checked.meanings[operand].whole for operand in node.operands)
-        sql = self.value(node.first)
+        sql = self._operand(node.first)
         for sign, operand in node.rest:
-            sql = remainder(sql, self.value(operand), whole) if sign == "%" else f"({sql} {sign} {self.value(operand)})"
+            right = self._operand(operand)
+            sql = remainder(sql, right, whole) if sign == "%" else f"({sql} {sign} {right})"
         return sql
+
+    def _operand(self, node: Expression) -> str:
+        """SQL of an operand of arithmetic; of NULL + NULL PostgreSQL must be told that it is a number."""
+        return NULLS["NUMERIC"] if isinstance(node, Null) else self.value(node)
 
     def _cast(self, node: Cast) -> str:
         shape = self.checked.shapes.get(node)
