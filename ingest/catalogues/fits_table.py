@@ -6,7 +6,7 @@ compressed file is first unpacked beside. Which HDU is a catalogue is asked of `
 
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -57,8 +57,9 @@ def source_table(path: Path, hdu: int) -> SourceTable:
     rows, width, gap = int(header["NAXIS2"]), int(header["NAXIS1"]), header.get("THEAP")
     heap = start + (int(gap) if gap is not None else rows * width)
 
-    def read(chunk_rows: int) -> Iterator[list[pa.Array]]:
-        with opened(path, seekable=any(field.variable for field in fields)) as file:
+    def read(chunk_rows: int, columns: Sequence[int] | None = None) -> Iterator[list[pa.Array]]:
+        wanted = fields if columns is None else [fields[index] for index in columns]
+        with opened(path, seekable=any(field.variable for field in wanted)) as file:
             file.seek(start)
             for first in range(0, rows, chunk_rows):
                 count = min(chunk_rows, rows - first)
@@ -67,7 +68,7 @@ def source_table(path: Path, hdu: int) -> SourceTable:
                 if len(raw) < count * width:
                     raise UsageError(f"{path.name}: the table ends in row {first + len(raw) // width} of {rows}")
                 cells = np.frombuffer(raw, np.uint8).reshape(count, width)
-                yield [_array(field, cells, file, heap) for field in fields]
+                yield [_array(field, cells, file, heap) for field in wanted]
 
     frame = header.get("RADESYS") or header.get("RADECSYS") or primary.get("RADESYS") or primary.get("RADECSYS")
     return SourceTable(

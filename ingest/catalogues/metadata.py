@@ -33,8 +33,6 @@ _ALIASES = {
     "magnitudes": "mag",
     "km/s": "km/s",
     "km/sec": "km/s",
-    "e-/s": "electron/s",
-    "e-": "electron",
     "counts": "count",
     "cts": "count",
     "ct": "count",

@@ -4,8 +4,9 @@ A reader (fits_table, votable, text, parquet) makes a `SourceTable`: columns nam
 `publish.published` turns it into a `Catalogue`: legal names, VOUnits, UCD1+, one main position in ICRS degrees.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import pyarrow as pa
 
@@ -60,18 +61,24 @@ class SourceColumn:
     description: str | None = None
 
 
+class Read(Protocol):
+    """Reads a table's rows, a chunk at a time; each call starts from the first row."""
+
+    def __call__(self, chunk_rows: int, columns: Sequence[int] | None = None) -> Iterator[list[pa.Array]]:
+        """Lists of Arrow arrays, at most chunk_rows long: of these columns in this order, or of all."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class SourceTable:
     """A table as its file tells it.
 
-    read: given a number of rows, yields lists of Arrow arrays in the order of `columns`, each list at most that many
-    rows; it may be called again, and then starts from the first row.
     frame: RADESYS of the positions where the file tells it ("ICRS", "FK5", "FK4", "GALACTIC"); equinox: years.
     """
 
     columns: tuple[SourceColumn, ...]
     rows: int | None
-    read: Callable[[int], Iterator[list[pa.Array]]]
+    read: Read
     title: str | None = None
     description: str | None = None
     frame: str | None = None

@@ -3,7 +3,7 @@
 Source: VOParquet 1.0 (IVOA Note 2025): a VOTable without data under the key `IVOA.VOTable-Parquet.content`.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -52,13 +52,16 @@ def source_table(path: Path) -> SourceTable:
             )  # fmt: skip
         columns.append(column)
 
-    def read(chunk_rows: int) -> Iterator[list[pa.Array]]:
-        names = [column.name for column in columns]
+    told = tuple(columns)
+
+    def read(chunk_rows: int, columns: Sequence[int] | None = None) -> Iterator[list[pa.Array]]:
+        wanted = told if columns is None else [told[index] for index in columns]
+        names = [column.name for column in wanted]
         with pq.ParquetFile(path) as file:
             for batch in file.iter_batches(batch_size=chunk_rows, columns=names):
-                yield [_carried(batch.column(batch.schema.get_field_index(column.name)), column) for column in columns]
+                yield [_carried(batch.column(batch.schema.get_field_index(column.name)), column) for column in wanted]
 
-    return SourceTable(tuple(columns), rows, read, findings=tuple(findings))
+    return SourceTable(told, rows, read, findings=tuple(findings))
 
 
 def _column(field: pa.Field) -> SourceColumn | None:

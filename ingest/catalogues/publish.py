@@ -20,6 +20,7 @@ from ingest.catalogues.positions import PositionColumns, icrs_degrees, position_
 from ingest.findings import Finding
 
 RA_MAIN, DEC_MAIN = "pos.eq.ra;meta.main", "pos.eq.dec;meta.main"
+HELD_ROWS = 500_000  # 24 bytes each
 
 
 def published(source: SourceTable, table_name: str, *, chunk_rows: int = 50_000) -> Catalogue:
@@ -165,27 +166,34 @@ class _Survey:
 
 
 def _survey(source: SourceTable, position: PositionColumns | None, chunk_rows: int) -> _Survey:
-    """Two passes over the positions: their mean direction, then the farthest from it; no row is held."""
+    """How many rows, and where: their mean direction, and the farthest from it.
+
+    Directions are held up to HELD_ROWS; of a longer table they are read a second time.
+    """
+    if position is None:
+        rows = (
+            source.rows if source.rows is not None else sum(len(arrays[0]) for arrays in source.read(chunk_rows, [0]))
+        )
+        return _Survey(rows, 0, 0, None, 0.0)
     rows = placed = outside = 0
     total = np.zeros(3)
-    for arrays in source.read(chunk_rows):
-        rows += len(arrays[0])
-        if position is None:
-            continue
-        vectors = _vectors(position, arrays)
+    held: list[np.ndarray] = []
+    for lon, lat in source.read(chunk_rows, [position.lon, position.lat]):
+        rows += len(lon)
+        vectors = _vectors(position, lon, lat)
         placed += len(vectors)
         total += vectors.sum(axis=0)
-        outside += _outside(position, arrays)
+        outside += _outside(position, lon, lat)
+        if placed <= HELD_ROWS:
+            held.append(vectors)
     length = float(np.linalg.norm(total))
-    if position is None or placed == 0:
-        return _Survey(rows, placed, outside, None, 0.0)
     # Positions all over the sky cancel each other: no centre means anything then.
-    if length < 0.05 * placed:
+    if placed == 0 or length < 0.05 * placed:
         return _Survey(rows, placed, outside, None, 180.0)
     mean = total / length
+    again = (_vectors(position, *pair) for pair in source.read(chunk_rows, [position.lon, position.lat]))
     farthest = 0.0
-    for arrays in source.read(chunk_rows):
-        vectors = _vectors(position, arrays)
+    for vectors in held if placed <= HELD_ROWS else again:
         if len(vectors):
             # The chord keeps its precision at small angles, where a cosine has lost it.
             farthest = max(farthest, float(np.linalg.norm(vectors - mean, axis=1).max()))
@@ -197,16 +205,16 @@ def _survey(source: SourceTable, position: PositionColumns | None, chunk_rows: i
     return _Survey(rows, placed, outside, (float(sky.lon.deg) % 360, float(sky.lat.deg)), radius + 1e-9)
 
 
-def _vectors(position: PositionColumns, arrays: list[pa.Array]) -> np.ndarray:
+def _vectors(position: PositionColumns, lon: pa.Array, lat: pa.Array) -> np.ndarray:
     """Unit vectors, shape (rows with a position, 3)."""
-    ra, dec = icrs_degrees(position, arrays[position.lon], arrays[position.lat])
-    lon, lat = (np.radians(column.drop_null().to_numpy(zero_copy_only=False)) for column in (ra, dec))
-    return np.column_stack([np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), np.sin(lat)])
+    ra, dec = (
+        np.radians(column.drop_null().to_numpy(zero_copy_only=False)) for column in icrs_degrees(position, lon, lat)
+    )
+    return np.column_stack([np.cos(dec) * np.cos(ra), np.cos(dec) * np.sin(ra), np.sin(dec)])
 
 
-def _outside(position: PositionColumns, arrays: list[pa.Array]) -> int:
+def _outside(position: PositionColumns, lon: pa.Array, lat: pa.Array) -> int:
     if not position.direct:
         return 0
-    lon, lat = (arrays[index].cast(pa.float64()).fill_null(0).to_numpy(zero_copy_only=False)
-                for index in (position.lon, position.lat))  # fmt: skip
-    return int((~((lon >= 0) & (lon < 360) & (lat >= -90) & (lat <= 90))).sum())
+    ra, dec = (column.cast(pa.float64()).fill_null(0).to_numpy(zero_copy_only=False) for column in (lon, lat))
+    return int((~((ra >= 0) & (ra < 360) & (dec >= -90) & (dec <= 90))).sum())

@@ -6,7 +6,7 @@ narrowest that holds all its cells; numbers with leading zeros are names and sta
 
 import csv
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -36,15 +36,16 @@ def source_table(path: Path) -> SourceTable:
     """A table of delimited text with one line of names; lines that begin with # before it are comments or ECSV."""
     layout = _layout(path)
     rows, kinds = _kinds(path, layout)
-    columns = tuple(_column(name, kinds[index], layout.about.get(name, {})) for index, name in enumerate(layout.names))
+    told = tuple(_column(name, kinds[index], layout.about.get(name, {})) for index, name in enumerate(layout.names))
 
-    def read(chunk_rows: int) -> Iterator[list[pa.Array]]:
+    def read(chunk_rows: int, columns: Sequence[int] | None = None) -> Iterator[list[pa.Array]]:
+        wanted = range(len(told)) if columns is None else columns
         for batch in _batches(path, layout, chunk_rows):
             for first in range(0, batch.num_rows, chunk_rows):
                 part = batch.slice(first, chunk_rows)
-                yield [_converted(part.column(index), column) for index, column in enumerate(columns)]
+                yield [_converted(part.column(index), told[index]) for index in wanted]
 
-    return SourceTable(columns, rows, read)
+    return SourceTable(told, rows, read)
 
 
 def _layout(path: Path) -> _Layout:

@@ -5,7 +5,8 @@ Source: VOTable 1.5. Writing VOTables, and reading what a TAP client uploads, is
 
 import math
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -43,14 +44,15 @@ def source_table(path: Path, *, maximum_binary_bytes: int = 512 * 2**20) -> Sour
         if field.datatype in ("floatComplex", "doubleComplex")
     )
     kept = [index for index, field in enumerate(fields) if "Complex" not in field.datatype]
-    columns = tuple(fields[index] for index in kept)
+    told = tuple(fields[index] for index in kept)
     if serialisation == "TABLEDATA":
 
-        def read(chunk_rows: int) -> Iterator[list[pa.Array]]:
+        def read(chunk_rows: int, columns: Sequence[int] | None = None) -> Iterator[list[pa.Array]]:
+            wanted = kept if columns is None else [kept[index] for index in columns]
             for rows in _chunks(path, chunk_rows):
                 yield [
                     _column(fields[index], [row[index] if index < len(row) else None for row in rows], nulls[index])
-                    for index in kept
+                    for index in wanted
                 ]
 
     else:
@@ -60,10 +62,11 @@ def source_table(path: Path, *, maximum_binary_bytes: int = 512 * 2**20) -> Sour
                 f"{maximum_binary_bytes} that are read into memory: convert it to FITS or Parquet"
             )
 
-        def read(chunk_rows: int) -> Iterator[list[pa.Array]]:
-            yield from _binary(path, columns, kept, chunk_rows)
+        def read(chunk_rows: int, columns: Sequence[int] | None = None) -> Iterator[list[pa.Array]]:
+            wanted = kept if columns is None else [kept[index] for index in columns]
+            yield from _binary(path, [fields[index] for index in wanted], wanted, chunk_rows)
 
-    return SourceTable(columns, None, read, about.get("name"), about.get("description"), about.get("system"),
+    return SourceTable(told, None, read, about.get("name"), about.get("description"), about.get("system"),
                        findings=findings)  # fmt: skip
 
 
@@ -73,6 +76,7 @@ def fields_of(document: bytes) -> dict[str, SourceColumn]:
     return {field.name: field for field in fields}
 
 
+@lru_cache(maxsize=64)
 def _local(tag: str) -> str:
     return tag.rpartition("}")[2]
 
@@ -190,9 +194,7 @@ def _scalar(datatype: str, word: str) -> Any:
     return {"+inf": math.inf, "-inf": -math.inf}.get(word.lower()) or float(word)
 
 
-def _binary(
-    path: Path, columns: tuple[SourceColumn, ...], kept: list[int], chunk_rows: int
-) -> Iterator[list[pa.Array]]:
+def _binary(path: Path, columns: list[SourceColumn], kept: list[int], chunk_rows: int) -> Iterator[list[pa.Array]]:
     with warnings.catch_warnings(), opened(path) as file:
         warnings.simplefilter("ignore")
         table = parse_single_table(BytesIO(file.read()))

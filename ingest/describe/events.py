@@ -132,7 +132,7 @@ def _light_curve(file: FitsFile, facts: Facts, hdu: Hdu) -> None:
     flux = next((name for name in hdu.columns if "FLUX" in name.upper()), None)
     if flux is not None:
         facts.add("o_ucd", "phot.flux", f"{hdu.label} {flux}")
-        facts.add("o_unit", "electron.s**-1" if "e-/s" in str(hdu.header.get(
+        facts.add("o_unit", "electron/s" if "e-/s" in str(hdu.header.get(
             f"TUNIT{hdu.columns.index(flux) + 1}", "")) else None, f"{hdu.label} {flux}")  # fmt: skip
     band = {"TESS": (600e-9, 1000e-9), "KEPLER": (420e-9, 900e-9), "K2": (420e-9, 900e-9)}.get(
         str((keywords.find("TELESCOP") or ("", ""))[0]).upper().strip()
