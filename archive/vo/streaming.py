@@ -35,7 +35,7 @@ TellError = Callable[[Exception], Awaitable[Response]]
 
 @dataclass(frozen=True, slots=True)
 class Pages:
-    """How small pieces are gathered: one trip to the thread brings back about page_bytes, or what came in page_s seconds.
+    """How small pieces are gathered: a trip to the thread brings back about page_bytes, or what came in page_s seconds.
 
     The first piece is never gathered: it goes out alone.
     """
@@ -142,10 +142,9 @@ class StreamedResponse(Response):
                         await opened(scope, receive, send)
                     return None
                 work = _Work(opened, self._encoder(scope), self._pages)
+                page, more = await self._on_thread(work.page)
                 if scope["method"] == "HEAD":
                     page, more = b"", False
-                else:
-                    page, more = await self._on_thread(work.page)
                 if self._left:
                     return None
                 # A server tells "disconnect" after the last byte too: the work must count as over before that.
@@ -238,6 +237,12 @@ class _Work:
         return page, more
 
     def close(self) -> None:
+        if self._first:
+            # A generator that was never begun would not run its `finally`, and would keep what it was given.
+            try:
+                next(self._pieces, None)
+            except Exception as error:
+                logger.debug("a stream that was never sent ended", error=str(error))
         for closable in (self._pieces, self._source):
             close = getattr(closable, "close", None)
             if close is not None:

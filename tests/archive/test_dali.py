@@ -6,11 +6,13 @@ from typing import Annotated, Any
 
 import pytest
 from fastapi import APIRouter, Depends, FastAPI
+from fastapi.responses import Response
 from fastapi.testclient import TestClient
 
 from archive.vo.dali import MultiValuedError, Parameters, RequestLimits, UploadedFile, parameters
 from archive.vo.errors import UsageError
 from archive.vo.routes import DaliRoute
+from archive.vo.streaming import StreamedResponse
 
 STILTS_BOUNDARY = "<<<--------------MULTIPART-BOUNDARY------->>>"
 
@@ -28,6 +30,12 @@ def client() -> Iterator[TestClient]:
                 for upload in asked.uploads()
             ],
         }
+
+    @router.post("/later")
+    def later(asked: Annotated[Parameters, Depends(parameters)]) -> Response:
+        (upload,) = asked.uploads()
+        assert upload.file is not None
+        return StreamedResponse(lambda file=upload.file.file: iter([file.read()]), media_type="text/plain")
 
     app = FastAPI()
     app.include_router(router)
@@ -69,6 +77,11 @@ def test_multipart_is_read_as_the_clients_send_it(client: TestClient, boundary: 
         answer = client.post("/echo", content=content, headers={"Content-Type": content_type}).json()
         assert answer["items"] == [["QUERY", "SELECT 1"], ["UPLOAD", "up1,param:upload_up1"]]
         assert answer["uploads"] == [["up1", None, ["application/x-votable+xml", "<VOTABLE/>"]]]
+
+
+def test_an_uploaded_part_can_be_read_while_the_answer_is_streamed(client: TestClient) -> None:
+    headers = {"Content-Type": f'multipart/form-data; boundary="{STILTS_BOUNDARY}"'}
+    assert client.post("/later", content=parts(STILTS_BOUNDARY), headers=headers).text == "<VOTABLE/>"
 
 
 def test_a_request_beyond_the_limits_is_refused_with_and_without_a_length(client: TestClient) -> None:

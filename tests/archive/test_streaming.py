@@ -191,6 +191,8 @@ def test_a_stream_of_nothing_is_an_empty_answer(port: int) -> None:
 def test_head_has_the_headers_and_closes_the_work(port: int) -> None:
     response, body = get(port, "middle", "HEAD")
     assert (response.status, body, response.headers["Content-Type"]) == (200, b"", "text/xml")
+    assert WORK.closed.wait(PROMPTLY_S)
+    assert get(port, "refuses", "HEAD")[0].status == 503
 
 
 def test_gzip_is_sent_where_it_is_asked_for_and_only_there(port: int) -> None:
