@@ -49,23 +49,30 @@ __all__ = ["CheckedQuery", "PublishedSchema", "PublishedTable", "check"]
 
 # PostgreSQL cuts longer names off.
 LONGEST_NAME = 63
+# PostgreSQL's own limit is 1664. Without one, `SELECT t.*, t.*` nested twenty times is ten million columns.
+MOST_COLUMNS = 1_600
 
 
-def check(query: Query, schema: PublishedSchema) -> CheckedQuery:
+def check(
+    query: Query, schema: PublishedSchema, max_columns: int = MOST_COLUMNS, max_tables: int = 200
+) -> CheckedQuery:
     """Resolve every name of a query and tell the type of every expression.
 
+    max_columns: of one SELECT. max_tables: in all FROM clauses together; the planner's time grows steeply with them.
     Only published columns are ever reached, whatever the relations behind them have. QueryError, with place and
     suggestions, for what does not exist, is ambiguous, or does not fit together.
     """
-    return NameChecker(query, schema).check()
+    return NameChecker(query, schema, max_columns, max_tables).check()
 
 
 class NameChecker(ExpressionChecker):
     """One pass over a query."""
 
-    def __init__(self, query: Query, schema: PublishedSchema) -> None:
+    def __init__(self, query: Query, schema: PublishedSchema, max_columns: int, max_tables: int) -> None:
         super().__init__(query)
         self._schema = schema
+        self._max_columns = max_columns
+        self._max_tables = max_tables
         self._common: list[tuple[CommonTable, tuple[Output, ...]]] = []
         self._aliases = 0
 
@@ -122,13 +129,19 @@ class NameChecker(ExpressionChecker):
             if isinstance(item, AllColumns):
                 columns = scope.starred(item.at, item.qualifier)
                 wanted += [(column.asked, column.meaning, column) for column in columns]
+                self._few_enough(select, len(wanted))
                 continue
             meaning = self.value(item.expression, scope)
             name = item.alias.name if item.alias else None
             if name is None and isinstance(item.expression, ColumnRef):
                 name = self.checked.columns[item.expression].asked
             wanted.append((name, meaning, item.expression))
+            self._few_enough(select, len(wanted))
         return told_apart(wanted)
+
+    def _few_enough(self, select: Select, columns: int) -> None:
+        if columns > self._max_columns:
+            raise self.mistake(select.at, f"this SELECT has more than {self._max_columns} columns")
 
     def _no_constant(self, expression: Expression, clause: str) -> None:
         if isinstance(expression, Null | Text):
@@ -227,6 +240,8 @@ class NameChecker(ExpressionChecker):
         columns: Sequence[Column] | Sequence[Output],
     ) -> Relation:
         self._aliases += 1
+        if self._aliases > self._max_tables:
+            raise self.mistake(self.query.at, f"the query names more than {self._max_tables} tables")
         alias = f"t{self._aliases}"
         fields = tuple(
             Field(column.name, column.meaning, alias, column.sql_name, column.asked)

@@ -53,14 +53,16 @@ def translate(
     maxrec: int | None = None,
     region_as_text: Callable[[str], str] = stcs_of,
     most_parameters: int = 65_535,
+    max_sql: int = 8_000_000,
 ) -> SqlQuery:
     """The query as one SQL statement.
 
     maxrec: rows to give at most; one more is asked for, so that the reader sees whether there were more. None: all.
     region_as_text: SQL text of a double precision[] region to SQL of its STC-S, for columns of xtype adql:REGION.
     most_parameters: different literals that are taken; PostgreSQL's protocol counts them in 16 bits.
+    max_sql: characters of SQL that a query may become.
     """
-    writer = QueryWriter(checked, sphere, region_as_text)
+    writer = QueryWriter(checked, sphere, region_as_text, max_sql)
     limit = None if maxrec is None else maxrec + 1
     sql = writer.query(limit)
     if len(writer.parameters) > most_parameters:

@@ -8,6 +8,7 @@ from abc import abstractmethod
 from collections.abc import Callable
 
 from archive.sphere.sphere import PointSql, Sphere
+from archive.vo.errors import QueryError
 from archive.vo.regions import Region
 from tap.adql import geometry
 from tap.adql.functions import ADQL_FUNCTIONS, UDFS, Function
@@ -59,12 +60,16 @@ def quoted(name: str) -> str:
 class ExpressionWriter(ShapeWriter):
     """Writes expressions of one checked query, and collects their parameters."""
 
-    def __init__(self, checked: CheckedQuery, sphere: Sphere, region_as_text: Callable[[str], str]) -> None:
+    def __init__(
+        self, checked: CheckedQuery, sphere: Sphere, region_as_text: Callable[[str], str], max_sql: int
+    ) -> None:
         self.checked = checked
         self.sphere = sphere
         self.region_as_text = region_as_text
         self.parameters: dict[str, object] = {}
+        self._max_sql = max_sql
         self._known: dict[tuple[str, type, object], str] = {}
+        self._written: dict[Node, str] = {}
 
     @abstractmethod
     def body(self, body: QueryBody) -> str:
@@ -88,9 +93,21 @@ class ExpressionWriter(ShapeWriter):
     def constant_shape_of(self, node: Node) -> Region | None:
         return self.checked.shapes.get(node)
 
+    def bearable(self, sql: str) -> str:
+        """The SQL, unless it has grown too long: geometry names its arguments several times, and so nested doubles."""
+        if len(sql) > self._max_sql:
+            raise QueryError(f"the query becomes more than {self._max_sql} characters of SQL; nest less, or in WITH")
+        return sql
+
     # ---- values
 
     def value(self, node: Expression) -> str:
+        sql = self._written.get(node)
+        if sql is None:
+            sql = self._written[node] = self.bearable(self._value(node))
+        return sql
+
+    def _value(self, node: Expression) -> str:
         if isinstance(node, ColumnRef):
             return self.column(self.checked.columns[node])
         if isinstance(node, Number):
@@ -239,6 +256,9 @@ class ExpressionWriter(ShapeWriter):
 
     def condition(self, node: Expression) -> str:
         """SQL of a condition, in parentheses where it could be misread."""
+        return self.bearable(self._condition(node))
+
+    def _condition(self, node: Expression) -> str:
         if isinstance(node, Logical):
             return "(" + f" {node.operator} ".join(self.condition(operand) for operand in node.operands) + ")"
         if isinstance(node, Not):

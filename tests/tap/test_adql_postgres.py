@@ -165,3 +165,31 @@ def test_logarithms_are_natural_and_remainders_are_of_any_number() -> None:
     assert where("LOG10(ra) > 1").startswith('(log(t1."ra"::double precision) >')
     assert where("MOD(frames, 3) = 1") == '(mod(t1."frames", 3) = 1)'
     assert where("MOD(ra, 3) > 1") == '(mod((t1."ra")::numeric, (3)::numeric)::double precision > 1)'
+
+
+def nested(opening: str, core: str, closing: str, levels: int) -> str:
+    return opening * levels + core + closing * levels
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize(
+    "query",
+    [
+        "SELECT id FROM stars WHERE 1 < " + nested("AREA(CIRCLE(CENTROID(CIRCLE(1, 2, ", "ra", "))), 1))", 10),
+        "SELECT " + nested("DISTANCE(ra, dec, 1, ", "1", ")", 40) + " FROM stars",
+        "SELECT " + nested("CONTAINS(s_region, CIRCLE(1, 2, ", "1", "))", 25) + " FROM stars",
+        "SELECT id FROM stars WHERE "
+        + nested("DISTANCE(ra, dec, 1, 2) < (SELECT MAX(ra) FROM stars WHERE ", "ra = 1", ")", 18),
+        "SELECT id FROM stars WHERE "
+        + nested("DISTANCE(ra, dec, 1, 2) NOT BETWEEN (SELECT MAX(ra) FROM stars WHERE ", "ra = 1", ") AND 1", 18),
+        "SELECT * FROM " + nested("(SELECT q.*, q.* FROM ", "stars AS q", ") AS q", 18),
+        "SELECT q.id FROM " + ", ".join(f"stars AS q{number}" for number in range(5_000)),
+        "SELECT " + ", ".join(["ra"] * 5_000) + " FROM stars",
+        "SELECT " + nested("1 + ABS(1 + ", "1", ")", 60) + " FROM stars",
+    ],
+)
+def test_a_query_that_would_grow_without_bounds_is_refused_or_stays_small(query: str) -> None:
+    try:
+        assert len(translated(query).sql) <= 20_000_000
+    except QueryError as problem:
+        assert re.search("more than|deeper|argument", str(problem))

@@ -123,7 +123,7 @@ def sql_of(query: str) -> str | None:
     try:
         found = translated(query, maxrec=100)
     except QueryError as problem:
-        assert problem.line >= 1 or "literals" in str(problem)
+        assert problem.line >= 1 or "of SQL" in str(problem)
         return None
     assert found.sql % dict.fromkeys(found.parameters, "NULL"), "every % is a parameter or doubled"
     assert len({column.name.lower() for column in found.columns}) == len(found.columns)
