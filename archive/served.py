@@ -4,19 +4,17 @@ from dataclasses import dataclass
 
 from fastapi import APIRouter
 
-from archive.jobs.context import JobKind
 from archive.vo.capability import Capability
 
 
 @dataclass(frozen=True, slots=True)
 class ServedProtocol:
-    """A room's protocol, mounted under `path` ("/tap"); VOSI's documents are made from its capabilities.
+    """A room's protocol: VOSI's documents under `path` ("/tap") are made from its capabilities.
 
-    Capabilities name their interfaces' paths below `path` ("", "/sync"). job_kinds: what the job workers must know.
+    The router's routes, and the interfaces of the capabilities, name whole paths ("/tap/sync").
     """
 
     path: str
     title: str
     router: APIRouter
     capabilities: tuple[Capability, ...] = ()
-    job_kinds: tuple[JobKind, ...] = ()

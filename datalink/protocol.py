@@ -16,9 +16,9 @@ def protocols() -> tuple[ServedProtocol, ...]:
         LINKS,
         (Interface("/datalink/links", version="1.1", query_types=("GET", "POST"), result_type=MEDIA_TYPE),),
     )
-    files = APIRouter()
-    files.include_router(files_router)
+    datalink = APIRouter()
+    datalink.include_router(links_router, prefix="/datalink")
     return (
-        ServedProtocol("/datalink", "DataLink", links_router, (links,)),
-        ServedProtocol("", "Files", files),
+        ServedProtocol("/datalink", "DataLink", datalink, (links,)),
+        ServedProtocol("", "Files", files_router),
     )

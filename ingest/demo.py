@@ -56,11 +56,8 @@ def demo_command(context: Context, port: int | None, host: str | None, no_serve:
     found = offers([require_folder(DEMO_DATA, "the demo sky")], collection=None, root=None, default_collection="demo")
     found = [each for each in found if each.path.name != "README.md"]
     reports = ingest_all(ingest_service(archive, replace=True), found, show=True, quiet=True)
-    counts = {
-        outcome: sum(report.outcome == outcome for report in reports)
-        for outcome in dict.fromkeys(r.outcome for r in reports)
-    }
-    click.echo("  " + ", ".join(f"{number} {outcome.replace('_', ' ')}" for outcome, number in counts.items()))
+    counts = Counter(report.outcome.replace("_", " ") for report in reports)
+    click.echo("  " + ", ".join(f"{number} {outcome}" for outcome, number in counts.items()))
     if no_serve:
         return
 

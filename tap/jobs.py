@@ -11,7 +11,7 @@ def job_kind(tap: TapService, *, execution_duration_s: int) -> JobKind:
 
     def run(context: JobContext) -> None:
         limit = context.job.execution_duration_s or execution_duration_s
-        with context.parameters() as given:
+        with context.parameters() as given:  # its files are open within the block, and read there
             prepared = tap.prepare(given, context.user, timeout_s=limit)
         take_back = context.on_cancel(prepared.cancel)
         try:

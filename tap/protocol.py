@@ -11,6 +11,8 @@ from archive.jobs.router import uws_router, votable_error_document
 from archive.served import ServedProtocol
 from archive.vo.capability import (
     TAP,
+    FEATURES_GEO,
+    FEATURES_UDF,
     TAPREGEXT,
     Capability,
     FeatureList,
@@ -26,13 +28,13 @@ from archive.vo.routes import DaliRoute, PlainRoute, provided
 from archive.vo.streaming import StreamedResponse
 from archive.vo.vosi import MEDIA_TYPE, table_document, tables_document
 from tap import jobs, router
-from tap.adql.functions import feature_list
+from tap.adql.geometry import feature_list
 from tap.service import Limits
 
 PATH = "/tap"
 VERSIONS = (("2.0", "ivo://ivoa.net/std/ADQL#v2.0"), ("2.1", "ivo://ivoa.net/std/ADQL#v2.1"))
 
-vosi = APIRouter(route_class=PlainRoute, tags=["TAP"])
+vosi = APIRouter(prefix=PATH, route_class=PlainRoute, tags=["TAP"])
 Tables = Annotated[PublishedTables, provided(PublishedTables)]
 
 
@@ -73,7 +75,10 @@ def features() -> tuple[FeatureList, ...]:
     """Language features by type, as the translator declares them."""
     by_type: dict[str, list[LanguageFeature]] = {}
     for fragment, form, description in feature_list():
-        by_type.setdefault(f"{TAPREGEXT}#{fragment}", []).append(LanguageFeature(form, description))
+        type_ = f"{TAPREGEXT}#{fragment}"
+        # ADQL 2.1 §4.1 prints its own features in lower case; those of TAPRegExt 1.0 are told in both (ADQL-30).
+        is_older = type_ in (FEATURES_GEO, FEATURES_UDF)
+        by_type.setdefault(type_ if is_older else type_.lower(), []).append(LanguageFeature(form, description))
     return tuple(FeatureList(type_, tuple(found)) for type_, found in by_type.items())
 
 
@@ -84,7 +89,7 @@ def capability(limits: Limits, *, async_s: Limit, retention_s: Limit) -> Capabil
         (Interface(PATH, version="1.1", use="base"),),
         extension=TableAccess(
             languages=(Language("ADQL", VERSIONS, "Astronomical Data Query Language", features()),),
-            upload_methods=("inline",),
+            upload_methods=("inline", "http", "https"),
             retention_s=retention_s,
             execution_s=async_s,
             output_rows=Limit(limits.default_maxrec, limits.hard_maxrec),
@@ -96,9 +101,10 @@ def capability(limits: Limits, *, async_s: Limit, retention_s: Limit) -> Capabil
 def protocol(limits: Limits, *, async_s: Limit, retention_s: Limit) -> ServedProtocol:
     """TAP, to be mounted."""
     whole = APIRouter()
-    whole.include_router(router.router)
+    whole.include_router(router.router, prefix=PATH)
     whole.include_router(vosi)
-    whole.include_router(uws_router(jobs.NAME, route_class=DaliRoute, error_response=votable_error_document))
+    asynchronous = uws_router(jobs.NAME, route_class=DaliRoute, error_response=votable_error_document)
+    whole.include_router(asynchronous, prefix=PATH, tags=["TAP"])
     declared = (
         capability(limits, async_s=async_s, retention_s=retention_s),
         *vosi_capabilities(PATH, tables=f"{PATH}/tables", examples=f"{PATH}/examples")[2:],

@@ -17,9 +17,9 @@ from psycopg_pool import ConnectionPool, PoolTimeout
 from archive.holdings.catalogues import copy_batches, position_columns, postgres_type
 from archive.holdings.published import quoted
 from archive.sphere.sphere import Sphere
+from archive.vo.arrow import arrow_schema
 from archive.vo.columns import Column, Table
 from archive.vo.errors import ArchiveError, QueryError, QueryTimeoutError, UnavailableError
-from archive.vo.arrow import arrow_schema
 
 log = logging.getLogger(__name__)
 

@@ -38,7 +38,7 @@ def application(
     app.state.public_url = settings.public_url
     app.state.up_since = datetime.now(UTC)
     for protocol in protocols:
-        app.include_router(protocol.router, prefix=protocol.path)
+        app.include_router(protocol.router)
         if protocol.capabilities:
             app.include_router(_vosi(archive, protocol.path, protocol.capabilities))
     everything = tuple(capability for protocol in protocols for capability in protocol.capabilities)

@@ -2,12 +2,18 @@
 
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import click
 
 from archive.app.context import Context
 from archive.app.processes import run_web, serve
+from archive.app.setup import prepare, sky_tables
+from archive.database.commands import DatabaseTools, make_commands, show
+from archive.database.doctor import Finding, examine
+from archive.holdings import published
+from storage.errors import StorageError
 
 
 @click.command("settings")
@@ -86,4 +92,53 @@ def web_command(
     run_web(context, descriptor)
 
 
-COMMANDS: tuple[click.Command, ...] = (settings_command, serve_command, worker_command, web_command)
+@click.command("doctor")
+@click.pass_obj
+def doctor_command(context: Context) -> None:
+    """Look at server, adapter of the sky, roles, disk, store and clock; each finding says what to do."""
+    archive = context.archive
+    findings = examine(
+        archive.engines,
+        archive.sphere,
+        data_dir=archive.settings.data_dir,
+        published=published.READER_SCHEMAS,
+    )
+    if not show([*findings, *_store_findings(context)]):
+        sys.exit(1)
+
+
+def _store_findings(context: Context) -> list[Finding]:
+    found = []
+    try:
+        for volume in context.archive.store.volumes:
+            free = volume.free_bytes()
+            next(iter(volume.keys()), None)
+            room = "" if free is None else f", {free / 1e9:.1f} GB free"
+            found.append(Finding("ok", f"volume {volume.name} answers{room}"))
+    except StorageError as problem:
+        found.append(Finding("error", str(problem), "mount or repair the volume, or name another in store.path"))
+    return found
+
+
+@contextmanager
+def _database_tools(context: click.Context) -> Iterator[DatabaseTools]:
+    ours = context.find_object(Context)
+    assert ours is not None
+    archive = ours.archive
+    yield DatabaseTools(
+        engines=archive.engines,
+        sphere=archive.sphere,
+        prepare=lambda: prepare(archive, ours.metadata()),
+        metadata=ours.metadata(),
+        sky_tables=lambda: sky_tables(archive),
+    )
+
+
+COMMANDS: tuple[click.Command, ...] = (
+    settings_command,
+    serve_command,
+    worker_command,
+    web_command,
+    make_commands(_database_tools),
+    doctor_command,
+)

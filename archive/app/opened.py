@@ -17,7 +17,6 @@ from sqlalchemy import text
 
 from archive.access.service import AccessService
 from archive.access.tokens import Secrets
-from archive.database.cluster import Tuning
 from archive.database.embedded import EmbeddedServer
 from archive.database.engines import DatabaseUrls, Engines, psycopg_dsn
 from archive.holdings.published import PublishedTables
@@ -64,8 +63,11 @@ class OpenedArchive:
                 database.reader_url.get_secret_value(),
             )
         self.settings.data_dir.mkdir(parents=True, exist_ok=True)
-        tuning = Tuning(max_connections=database.max_connections, shared_buffers_mib=database.shared_buffers_mib)
-        self.embedded_server = EmbeddedServer(self.settings.data_dir, tuning=tuning)
+        self.embedded_server = EmbeddedServer(
+            self.settings.data_dir,
+            max_connections=database.max_connections,
+            shared_buffers_mib=database.shared_buffers_mib,
+        )
         return self._stack.enter_context(self.embedded_server)
 
     @cached_property
@@ -128,12 +130,12 @@ class OpenedArchive:
         return self.settings.data_dir / OPERATOR_TOKEN
 
 
-def volume(settings: Settings) -> Volume:
-    """The volume that new objects go to."""
+def volume(settings: Settings, *, create: bool = False) -> Volume:
+    """The volume that new objects go to. create: make a posix volume that is not there; else it is an error, because
+    a disk that is not mounted looks just like that."""
     store = settings.store
     if store.kind == "posix":
-        settings.store_path.mkdir(parents=True, exist_ok=True)
-        return PosixVolume(settings.store_path)
+        return PosixVolume(settings.store_path, create=create)
     if store.s3_access_key is None or store.s3_secret_key is None:
         raise ConfigurationError("store.kind is s3, so store.s3_access_key and store.s3_secret_key must be set")
     return S3Volume(

@@ -15,6 +15,7 @@ from archive.settings import PREFIX, Settings
 from archive.vo.errors import ConfigurationError
 
 log = logging.getLogger(__name__)
+STOP_MARGIN_S = 10.0  # on top of what streams and jobs get: for a stubborn job to be stopped and queued again
 
 
 def serve(context: Context, *, ready: Callable[[str], None] | None = None) -> int:
@@ -39,7 +40,7 @@ def serve(context: Context, *, ready: Callable[[str], None] | None = None) -> in
         return Supervisor(
             _children(settings, listening.fileno(), context.options),
             chores=[Chore("database", server.ensure)] if server else [],
-            stop_timeout_s=settings.server.stop_timeout_s + 5.0,
+            stop_timeout_s=settings.server.stop_timeout_s + STOP_MARGIN_S,
             restart_min_s=settings.server.restart_min_s,
             restart_max_s=settings.server.restart_max_s,
         ).run()

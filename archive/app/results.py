@@ -34,8 +34,6 @@ class StoredResults:
 
     def delete(self, key: str) -> None:
         with self._writer.begin() as connection:
-            found = catalogue.find_object(connection, key)
-            if found is not None:
-                catalogue.remove_object(connection, found.volume, key)
-        if found is not None:
-            self._store.delete(key, volume=found.volume)
+            held = [each.name for each in self._store.volumes if catalogue.remove_object(connection, each.name, key)]
+        for name in held:
+            self._store.delete(key, volume=name)

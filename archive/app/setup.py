@@ -8,12 +8,15 @@ from collections.abc import Sequence
 from sqlalchemy import Connection, MetaData, text
 
 from archive.access.service import ensure_operator_token
-from archive.app.opened import OpenedArchive
-from archive.database import migrate
+from archive.app.opened import OpenedArchive, volume
+from archive.database import migrate, sky
 from archive.database.roles import RoleNames, grant
-from archive.holdings import published, views
+from archive.database.sky import SkyTable, run_ddl
+from archive.holdings import catalogues, published, views
 from archive.holdings.tables import arc
 from archive.jobs import queue
+from archive.sphere.sphere import Sphere
+from storage.catalogue import totals
 
 WORKING_SCHEMAS = ("arc", "store", "acl", "uws", "tap_schema")
 CALLABLE_SCHEMAS = ("public", "sphere")
@@ -24,12 +27,13 @@ def prepare(archive: OpenedArchive, metadata: Sequence[MetaData]) -> None:
     """Make the archive's database ready, whatever state it is in, and see that the operator has a token."""
     engines = archive.engines
     migrate.upgrade(engines.owner, metadata=metadata)
+    sky.install(engines.owner, archive.sphere)
     with engines.begin("owner") as connection:
         # Two services that start together: one makes things ready, the other finds them so.
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _SETUP_LOCK})
         for schema in (*published.READER_SCHEMAS, *WORKING_SCHEMAS):
             connection.execute(text(f"CREATE SCHEMA IF NOT EXISTS {published.quoted(schema)}"))
-        install_sphere(archive, connection)
+        index_sky(archive.sphere, connection)
         views.install(connection)
         queue.install(connection, grant_to=RoleNames.of(archive.urls).writer)
     grant(
@@ -41,20 +45,34 @@ def prepare(archive: OpenedArchive, metadata: Sequence[MetaData]) -> None:
     with engines.begin("writer") as connection:
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _SETUP_LOCK})
         published.publish_declared(connection)
+    make_volume(archive)
     archive.settings.data_dir.mkdir(parents=True, exist_ok=True)
     ensure_operator_token(engines.writer, archive.operator_token_path)
 
 
-def install_sphere(archive: OpenedArchive, connection: Connection) -> None:
-    """The adapter's functions, and its indexes on the holdings."""
-    sphere = archive.sphere
-    table = published.quoted(f"{arc.SCHEMA}.{arc.file.name}")
-    statements = [
-        *sphere.install(),
-        *sphere.point_index(table, '"s_ra"', '"s_dec"'),
-        *sphere.region_index(table, '"s_region"'),
-    ]
-    driver = connection.connection.driver_connection
-    assert driver is not None
-    for statement in statements:
-        driver.execute(statement)
+def make_volume(archive: OpenedArchive) -> None:
+    """Make the store's volume, but never a second time: what has rows and is not there is a disk to be mounted."""
+    with archive.engines.writer.connect() as connection:
+        if not totals(connection):
+            volume(archive.settings, create=True)
+
+
+HOLDINGS = SkyTable(published.quoted(f"{arc.SCHEMA}.{arc.file.name}"), ('"s_ra"', '"s_dec"'), '"s_region"')
+
+
+def index_sky(sphere: Sphere, connection: Connection) -> None:
+    """The adapter's indexes on the holdings; catalogues get theirs when they are made."""
+    assert HOLDINGS.position and HOLDINGS.region
+    run_ddl(connection, sphere.point_index(HOLDINGS.table, *HOLDINGS.position))
+    run_ddl(connection, sphere.region_index(HOLDINGS.table, HOLDINGS.region))
+
+
+def sky_tables(archive: OpenedArchive) -> list[SkyTable]:
+    """Every table that has a place on the sky: the holdings, and each catalogue with a position."""
+    found = [HOLDINGS]
+    for one in archive.published.tables().values():
+        position = catalogues.position_columns(one.table)
+        if one.table.schema == "cat" and position is not None:
+            ra, dec = (published.quoted(name) for name in position)
+            found.append(SkyTable(one.sql_name, (ra, dec)))
+    return found

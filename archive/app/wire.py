@@ -8,6 +8,7 @@ import re
 import time
 import uuid
 from collections.abc import MutableMapping
+from importlib.metadata import version
 from typing import Any
 
 import structlog
@@ -20,6 +21,7 @@ EXPOSED = (
     "X-VO-Authenticated, X-Request-ID"
 )
 ALLOWED = "Authorization, Content-Type, Range, If-None-Match, If-Range"
+SERVER = f"Uraniborg/{version('uraniborg')}".encode()
 _IDS = ("/files/", "/headers/")  # below these a path is an identifier, slashes and all
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
@@ -114,6 +116,7 @@ def _courtesies(scope: Scope, request_id: str) -> list[tuple[bytes, bytes]]:
         (b"access-control-allow-origin", b"*"),
         (b"access-control-expose-headers", EXPOSED.encode()),
         (b"x-request-id", request_id.encode()),
+        (b"server", SERVER),
     ]
     user = _user(scope)
     if user:

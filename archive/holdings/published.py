@@ -69,7 +69,7 @@ def publish(
         [
             {
                 "table_name": table.name,
-                "column_name": column.name if column.name != "size" else '"size"',
+                "column_name": column.typed_name,
                 "datatype": column.datatype,
                 "arraysize": column.arraysize,
                 "xtype": column.xtype,

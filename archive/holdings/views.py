@@ -23,7 +23,7 @@ _EXPRESSIONS = {
     "access_estsize": "(f.file_size + 999) / 1000",
     "obs_release_date": "f.release_date AT TIME ZONE 'UTC'",
     "obs_creation_date": "f.obs_creation_date AT TIME ZONE 'UTC'",
-    "data_rights": "CASE WHEN f.release_date <= now() THEN 'public' ELSE 'proprietary' END",
+    "data_rights": "CASE WHEN f.rights <> 'secure' AND f.release_date <= now() THEN 'public' ELSE 'proprietary' END",
     "publisher_id": f"'ivo://' || {_SETTING.format(AUTHORITY)}",
     "dp_id": "f.file_id",
     "dp_version": "f.version",

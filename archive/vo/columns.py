@@ -4,6 +4,7 @@ Types are VOTable's (VOTable 1.5 §2.1), never a database's. Values travel as Ar
 which Arrow type carries which VOTable type.
 """
 
+import re
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -11,6 +12,10 @@ DATATYPES = frozenset(
     {"boolean", "unsignedByte", "short", "int", "long", "float", "double", "char", "unicodeChar", "floatComplex",
      "doubleComplex", "bit"}
 )  # fmt: skip
+
+_REGULAR = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
+# The one reserved word that a standard itself makes a column's name; our own catalogues are given others.
+_RESERVED = frozenset({"SIZE"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +54,12 @@ class Column:
     @property
     def is_text(self) -> bool:
         return self.datatype in ("char", "unicodeChar") and self.arraysize is not None
+
+    @property
+    def typed_name(self) -> str:
+        """The name as a user types it in a query: in quotes where ADQL would not take it bare (TAP-33)."""
+        is_regular = _REGULAR.fullmatch(self.name) and self.name.upper() not in _RESERVED
+        return self.name if is_regular else '"' + self.name.replace('"', '""') + '"'
 
     def renamed(self, name: str) -> "Column":
         return replace(self, name=name)

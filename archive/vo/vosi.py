@@ -140,7 +140,7 @@ def _column(column: Column) -> Markup:
     return element(
         "column",
         {"std": column.std},
-        element("name", None, column.name),
+        element("name", None, column.typed_name),
         _optional(description=column.description, unit=column.unit, ucd=column.ucd, utype=column.utype),
         element("dataType", datatype, column.datatype),
         [element("flag", None, flag) for flag in flags],

@@ -103,7 +103,7 @@ file = Table(
     CheckConstraint("s_ra >= 0 AND s_ra < 360 AND s_dec BETWEEN -90 AND 90", name="position"),
     CheckConstraint("(s_ra IS NULL) = (s_dec IS NULL)", name="position_whole"),
     CheckConstraint(
-        "cardinality(s_region) = 3 OR (cardinality(s_region) >= 6 AND cardinality(s_region) % 2 = 0)", name="region"
+        "cardinality(s_region) = 3 OR (cardinality(s_region) >= 6 AND mod(cardinality(s_region), 2) = 0)", name="region"
     ),
     CheckConstraint("t_min <= t_max", name="time"),
     CheckConstraint("em_min <= em_max AND em_min > 0", name="band"),
