@@ -178,7 +178,8 @@ class ExpressionWriter(ShapeWriter):
 
     def _operand(self, node: Expression) -> str:
         """SQL of an operand of arithmetic; of NULL + NULL PostgreSQL must be told that it is a number."""
-        return NULLS["NUMERIC"] if isinstance(node, Null) else self.value(node)
+        sql = self.value(node)
+        return f"({sql})::double precision" if self.kind(node) is Kind.NULL else sql
 
     def _cast(self, node: Cast) -> str:
         shape = self.checked.shapes.get(node)
