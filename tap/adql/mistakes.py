@@ -1,10 +1,20 @@
 """Telling a user what is wrong with a query, where, and what may have been meant. One form for parser and names."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from difflib import get_close_matches
 
 from archive.vo.errors import QueryError
 from tap.adql.nodes import Place
+
+
+@contextmanager
+def within_the_stack() -> Iterator[None]:
+    """Whoever allows more nesting than the stack of Python bears gets a QueryError all the same, not a fault of ours."""
+    try:
+        yield
+    except RecursionError:
+        raise QueryError("the query is nested too deeply; flatten it, or name its parts in WITH") from None
 
 
 def caret_lines(text: str, place: Place, width: int = 100) -> str:

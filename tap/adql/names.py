@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from archive.vo.columns import Column
 from tap.adql.meanings import CheckedQuery, ExpressionChecker
-from tap.adql.mistakes import did_you_mean, shortened
+from tap.adql.mistakes import did_you_mean, shortened, within_the_stack
 from tap.adql.nodes import (
     AllColumns,
     ColumnRef,
@@ -62,7 +62,8 @@ def check(
     Only published columns are ever reached, whatever the relations behind them have. QueryError, with place and
     suggestions, for what does not exist, is ambiguous, or does not fit together.
     """
-    return NameChecker(query, schema, max_columns, max_tables).check()
+    with within_the_stack():
+        return NameChecker(query, schema, max_columns, max_tables).check()
 
 
 class NameChecker(ExpressionChecker):

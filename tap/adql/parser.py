@@ -6,6 +6,7 @@ Recursive descent by hand: every error knows what it expected and where, and tim
 from dataclasses import replace
 from typing import Literal, cast
 
+from tap.adql.mistakes import within_the_stack
 from tap.adql.nodes import (
     AllColumns,
     CommonTable,
@@ -35,7 +36,8 @@ def parse(text: str, max_length: int = 1_000_000, max_depth: int = 64) -> Query:
 
     max_length: characters; max_depth: levels of nesting. Raises QueryError with line, column and what was expected.
     """
-    return QueryReader(text, max_length, max_depth).query()
+    with within_the_stack():
+        return QueryReader(text, max_length, max_depth).query()
 
 
 class QueryReader(ExpressionReader):

@@ -11,6 +11,7 @@ from archive.sphere.sphere import Sphere
 from archive.vo.columns import Column
 from archive.vo.errors import QueryError
 from tap.adql.meanings import CheckedQuery
+from tap.adql.mistakes import within_the_stack
 from tap.adql.nodes import (
     CommonTable,
     DerivedTable,
@@ -64,7 +65,8 @@ def translate(
     """
     writer = QueryWriter(checked, sphere, region_as_text, max_sql)
     limit = None if maxrec is None else maxrec + 1
-    sql = writer.query(limit)
+    with within_the_stack():
+        sql = writer.query(limit)
     if len(writer.parameters) > most_parameters:
         message = f"the query has {len(writer.parameters)} different literals; at most {most_parameters} can be sent"
         raise QueryError(f"{message}: upload them as a table and join it")

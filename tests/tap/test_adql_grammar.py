@@ -7,9 +7,12 @@ from pathlib import Path
 import pytest
 
 from archive.vo.errors import QueryError
+from tap.adql.names import check
 from tap.adql.nodes import Chain, Logical, Query, Select, SetOperation, Text
 from tap.adql.parser import parse
+from tap.adql.postgres import translate
 from tests.shared import SHARED, shared_data
+from tests.tap.adql_sky import SCHEMA, SpelledSphere
 
 DISPUTED = Path(__file__).resolve().parents[2] / "docs" / "adql-disputed.md"
 
@@ -174,6 +177,18 @@ def test_hostile_text_is_refused_and_soon(query: str) -> None:
     with pytest.raises(QueryError) as caught:
         parse(query)
     assert len(str(caught.value)) < 1_000
+
+
+@pytest.mark.parametrize("levels", [60, 150, 250, 5_000])
+def test_deeper_nesting_than_the_stack_bears_is_a_mistake_of_the_query(levels: int) -> None:
+    query = "SELECT " + "1 + ABS(1 * " * levels + "1" + ")" * levels + " FROM sky.stars"
+    try:
+        translate(check(parse(query, max_depth=10_000), SCHEMA), SpelledSphere())
+    except QueryError as problem:
+        assert levels > 60
+        assert "nested too deeply" in str(problem)
+    else:
+        assert levels < 5_000
 
 
 @pytest.mark.timeout(30)
