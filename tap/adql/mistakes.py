@@ -10,7 +10,7 @@ from tap.adql.nodes import Place
 
 @contextmanager
 def within_the_stack() -> Iterator[None]:
-    """Whoever allows more nesting than the stack of Python bears gets a QueryError all the same, not a fault of ours."""
+    """Where more nesting is allowed than the stack of Python bears, that too is a QueryError, no fault of ours."""
     try:
         yield
     except RecursionError:
