@@ -4,6 +4,7 @@ pgSphere. Each test process makes its own clusters, without fsync, and ends them
 import os
 import pwd
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
@@ -78,6 +79,8 @@ def embedded() -> Iterator[Postgres]:
         try:
             yield _prepared("embedded", urls, server.admin_url(TEMPLATE), PlainSphere())
         finally:
+            # Nobody wants it any more: no checkpoint of all that the tests made.
+            os.kill(int((folder / "data/db/postmaster.pid").read_text().split()[0]), signal.SIGQUIT)
             server.release()
     finally:
         shutil.rmtree(folder)
@@ -129,7 +132,7 @@ def system_cluster(binaries: Path) -> Iterator[URL]:
         identity = [f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}", "--clear-groups"]
     data = folder / "db"
     # --pdeathsig: a test run that is killed takes its server along.
-    setpriv = ["setpriv", *identity, "--pdeathsig", "INT", "--"]
+    setpriv = ["setpriv", *identity, "--pdeathsig", "QUIT", "--"]
     settings = {
         "listen_addresses": "",
         "unix_socket_directories": str(folder),
@@ -155,7 +158,7 @@ def system_cluster(binaries: Path) -> Iterator[URL]:
                 _wait_for(admin, server, folder / "log")
                 yield admin
             finally:
-                server.send_signal(2)  # SIGINT: fast shutdown
+                server.send_signal(signal.SIGQUIT)
                 server.wait(PATIENCE_S)
     finally:
         shutil.rmtree(folder)

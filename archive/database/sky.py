@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import psycopg
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.engine import URL
-from sqlalchemy.exc import ProgrammingError
+from sqlalchemy.exc import DBAPIError
 
 from archive.database.engines import Engines, Role, psycopg_dsn
 from archive.sphere.sphere import Sphere
@@ -67,7 +67,7 @@ def install(owner: Engine, sphere: Sphere, *, admin: URL | None = None) -> None:
     try:
         with owner.begin() as connection:
             run_ddl(connection, sphere.install())
-    except ProgrammingError as error:
+    except DBAPIError as error:
         raise ConfigurationError(
             f"the {sphere.name} adapter of the sky could not be installed: {error.orig}. A superuser must say "
             f"CREATE EXTENSION {PGSPHERE} in this database (uraniborg db init --admin-url), or set "

@@ -90,6 +90,21 @@ def remembered(urls: DatabaseUrls) -> list[str]:
         return [row[0] for row in connection.execute("SELECT word FROM words ORDER BY word")]
 
 
+@pytest.fixture(scope="module")
+def made_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data folder with a database in it, which nobody uses."""
+    folder = tmp_path_factory.mktemp("made")
+    with server(folder):
+        pass
+    return folder
+
+
+@pytest.fixture
+def data(made_once: Path, tmp_path: Path) -> Path:
+    """A copy of it (which root then owns, as after a restore: the server takes it over)."""
+    return Path(shutil.copytree(made_once, tmp_path / "data"))
+
+
 def test_a_new_data_folder_becomes_a_database_with_three_roles_that_no_network_reaches(tmp_path: Path) -> None:
     here = server(tmp_path / "data")
     with here as urls:
@@ -125,12 +140,12 @@ def test_it_syncs_to_disk_unless_a_test_says_otherwise(tmp_path: Path) -> None:
         assert line in text.splitlines()
 
 
-def test_processes_share_one_server_and_the_last_one_out_stops_it(tmp_path: Path) -> None:
-    here = server(tmp_path)
+def test_processes_share_one_server_and_the_last_one_out_stops_it(data: Path) -> None:
+    here = server(data)
     here.acquire()
-    pid = postmaster(tmp_path)
-    with another_process(tmp_path) as other:
-        assert postmaster(tmp_path) == pid
+    pid = postmaster(data)
+    with another_process(data) as other:
+        assert postmaster(data) == pid
         here.release()
         assert lives(pid)
         leave(other)
@@ -156,52 +171,54 @@ def test_four_processes_that_start_at_once_find_the_same_server(tmp_path: Path) 
             user.wait()
 
 
-def test_a_server_whose_user_was_killed_is_taken_over_and_stopped(tmp_path: Path) -> None:
-    with another_process(tmp_path) as other:
-        pid = postmaster(tmp_path)
+def test_a_server_whose_user_was_killed_is_taken_over_and_stopped(data: Path) -> None:
+    with another_process(data) as other:
+        pid = postmaster(data)
         other.kill()
         other.wait()
     assert lives(pid)
-    with server(tmp_path) as urls:
-        assert postmaster(tmp_path) == pid
+    with server(data) as urls:
+        assert postmaster(data) == pid
         remember(urls, "taken over")
     assert not lives(pid)
 
 
-def test_a_killed_postgres_comes_back_for_those_who_still_use_it_with_all_that_was_committed(tmp_path: Path) -> None:
-    here = server(tmp_path)
+def test_a_killed_postgres_comes_back_for_those_who_still_use_it_with_all_that_was_committed(data: Path) -> None:
+    here = server(data)
     urls = here.acquire()
     remember(urls, "before")
-    os.kill(postmaster(tmp_path), signal.SIGKILL)
+    killed = postmaster(data)
+    os.kill(killed, signal.SIGKILL)
+    wait_until_gone(killed)
     here.ensure()
     remember(urls, "after")
     assert remembered(urls) == ["after", "before"]
-    first = postmaster(tmp_path)
+    first = postmaster(data)
     here.ensure()
-    assert postmaster(tmp_path) == first
+    assert postmaster(data) == first
     here.release()
     assert not lives(first)
 
 
-def test_postgres_and_its_user_killed_together_harm_nothing(tmp_path: Path) -> None:
-    with another_process(tmp_path) as other:
-        with server(tmp_path) as urls:
+def test_postgres_and_its_user_killed_together_harm_nothing(data: Path) -> None:
+    with another_process(data) as other:
+        with server(data) as urls:
             remember(urls, "committed")
         other.kill()
-        os.kill(postmaster(tmp_path), signal.SIGKILL)
+        os.kill(postmaster(data), signal.SIGKILL)
         other.wait()
-    with server(tmp_path) as urls:
+    with server(data) as urls:
         assert remembered(urls) == ["committed"]
 
 
-def test_a_backend_that_stays_after_its_postmaster_was_killed_is_ended_before_the_next_start(tmp_path: Path) -> None:
-    here = server(tmp_path)
+def test_a_backend_that_stays_after_its_postmaster_was_killed_is_ended_before_the_next_start(data: Path) -> None:
+    here = server(data)
     urls = here.acquire()
     busy = psycopg.connect(psycopg_dsn(urls.owner))
     backend = busy.info.backend_pid
     # Stopped, it cannot notice that its postmaster is gone, nor heed SIGTERM.
     os.kill(backend, signal.SIGSTOP)
-    os.kill(postmaster(tmp_path), signal.SIGKILL)
+    os.kill(postmaster(data), signal.SIGKILL)
     try:
         here.release()
         urls = here.acquire()
@@ -212,12 +229,12 @@ def test_a_backend_that_stays_after_its_postmaster_was_killed_is_ended_before_th
         here.release()
 
 
-def test_a_pid_file_whose_number_now_is_somebody_elses_is_no_obstacle(tmp_path: Path) -> None:
-    with server(tmp_path):
-        text = (tmp_path / "db/postmaster.pid").read_text()
+def test_a_pid_file_whose_number_now_is_somebody_elses_is_no_obstacle(data: Path) -> None:
+    with server(data):
+        text = (data / "db/postmaster.pid").read_text()
     with subprocess.Popen(["sleep", "60"]) as sleeper:
-        (tmp_path / "db/postmaster.pid").write_text(text.replace(text.split()[0], str(sleeper.pid), 1))
-        with server(tmp_path) as urls:
+        (data / "db/postmaster.pid").write_text(text.replace(text.split()[0], str(sleeper.pid), 1))
+        with server(data) as urls:
             remember(urls, "started")
         assert sleeper.poll() is None
         sleeper.kill()
@@ -235,10 +252,10 @@ def test_a_first_start_that_was_cut_off_is_begun_again(tmp_path: Path) -> None:
     assert not (tmp_path / "run/socket/password").exists()
 
 
-def test_a_server_that_was_left_before_its_roles_were_made_gets_them(tmp_path: Path) -> None:
-    with server(tmp_path):
-        passwords = json.loads((tmp_path / "db-roles.json").read_text())
-        here = server(tmp_path)
+def test_a_server_that_was_left_before_its_roles_were_made_gets_them(data: Path) -> None:
+    with server(data):
+        passwords = json.loads((data / "db-roles.json").read_text())
+        here = server(data)
         admin = psycopg_dsn(here.admin_url())
         assert passwords["admin"] in admin
         with psycopg.connect(admin, autocommit=True) as connection:
@@ -263,23 +280,23 @@ def test_any_name_of_a_data_folder_will_do(tmp_path: Path, name: str) -> None:
         shutil.rmtree(folder)
 
 
-def test_what_an_operator_writes_into_postgresql_conf_wins(tmp_path: Path) -> None:
-    with server(tmp_path):
+def test_what_an_operator_writes_into_postgresql_conf_wins(data: Path) -> None:
+    with server(data):
         pass
-    with (tmp_path / "db/postgresql.conf").open("a") as file:
+    with (data / "db/postgresql.conf").open("a") as file:
         file.write("work_mem = '7MB'\n")
-    with server(tmp_path) as urls, psycopg.connect(psycopg_dsn(urls.reader)) as connection:
+    with server(data) as urls, psycopg.connect(psycopg_dsn(urls.reader)) as connection:
         assert connection.execute("SHOW work_mem").fetchone() == ("7MB",)
 
 
-def test_a_configuration_that_postgres_refuses_is_told_with_its_words(tmp_path: Path) -> None:
-    with server(tmp_path):
+def test_a_configuration_that_postgres_refuses_is_told_with_its_words(data: Path) -> None:
+    with server(data):
         pass
-    with (tmp_path / "db/postgresql.conf").open("a") as file:
+    with (data / "db/postgresql.conf").open("a") as file:
         file.write("work_mem = 'much'\n")
     with pytest.raises(ConfigurationError, match="work_mem"):
-        server(tmp_path).acquire()
-    assert not list((tmp_path / "run/users").iterdir())
+        server(data).acquire()
+    assert not list((data / "run/users").iterdir())
 
 
 def test_a_database_of_another_version_is_left_alone(tmp_path: Path) -> None:
@@ -290,19 +307,19 @@ def test_a_database_of_another_version_is_left_alone(tmp_path: Path) -> None:
         server(tmp_path).acquire()
 
 
-def test_passwords_that_are_lost_or_of_another_archive_are_told_apart(tmp_path: Path) -> None:
-    with server(tmp_path):
+def test_passwords_that_are_lost_or_of_another_archive_are_told_apart(data: Path) -> None:
+    with server(data):
         pass
-    passwords = tmp_path / "db-roles.json"
+    passwords = data / "db-roles.json"
     text = passwords.read_text()
     passwords.unlink()
     with pytest.raises(ConfigurationError, match=r"missing.*backup"):
-        server(tmp_path).acquire()
+        server(data).acquire()
     passwords.write_text(text.replace(json.loads(text)["admin"], "another"))
     with pytest.raises(ConfigurationError, match="belong to different archives"):
-        server(tmp_path).acquire()
+        server(data).acquire()
     passwords.write_text(text)
-    with server(tmp_path):
+    with server(data):
         pass
 
 
