@@ -8,14 +8,16 @@ import hashlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from queue import SimpleQueue
-from threading import BoundedSemaphore, Thread
+from threading import Thread
 from typing import Any, Protocol, Self
 
 from storage.errors import ChecksumMismatch
 
-BLOCK_BYTES = 1 << 20
-QUEUE_BLOCKS = 4
-# Another digest (issue: CRC-32C) is another line here, and a field of Stored.
+BLOCK_BYTES = 256 << 10
+QUEUE_BLOCKS = 16
+# Below this a thread would cost more than it saves.
+INLINE_BYTES = 1 << 20
+# Another digest (CRC-32C) is another line here, and a field of Stored.
 ALGORITHMS: dict[str, Callable[[], Any]] = {
     "sha256": hashlib.sha256,
     "md5": lambda: hashlib.md5(usedforsecurity=False),
@@ -61,28 +63,28 @@ class Hashing:
     """Digests of blocks that are given one after the other; a context manager, so that its threads always end.
 
     algorithms: names in ALGORITHMS. queue_blocks: how many blocks copying may run ahead of hashing, which bounds the
-    memory to queue_blocks blocks. A stream of one block is hashed where it is: a thread would cost more than it saves.
+    memory to queue_blocks blocks. A stream of up to INLINE_BYTES is hashed in the caller's thread.
     """
 
     def __init__(self, algorithms: Iterable[str] = ("sha256", "md5"), *, queue_blocks: int = QUEUE_BLOCKS) -> None:
         self._digests = {name: ALGORITHMS[name]() for name in algorithms}
         self._queue_blocks = queue_blocks
-        self._first: bytes | None = None
+        self._held: list[bytes] = []
         self._workers: list[_Worker] = []
         self.size_bytes = 0
 
     def update(self, block: bytes) -> None:
         """Take the next block, which must not change afterwards; waits while hashing is queue_blocks behind."""
         self.size_bytes += len(block)
+        self._held.append(block)
         if not self._workers:
-            if self._first is None:
-                self._first = block
+            if self.size_bytes <= INLINE_BYTES:
                 return
             self._workers = [_Worker(digest, self._queue_blocks) for digest in self._digests.values()]
+        for held in self._held:
             for worker in self._workers:
-                worker.put(self._first)
-        for worker in self._workers:
-            worker.put(block)
+                worker.put(held)
+        self._held.clear()
 
     def blocks(self, stream: Readable, block_bytes: int = BLOCK_BYTES) -> Iterator[bytes]:
         """The stream's blocks, each hashed while the caller uses it."""
@@ -94,10 +96,10 @@ class Hashing:
         """The digests of all that came, by name. Nothing may be added after it."""
         if self._workers:
             self._end()
-        elif self._first is not None:
-            for digest in self._digests.values():
-                digest.update(self._first)
-        self._first = None
+        for digest in self._digests.values():
+            for held in self._held:
+                digest.update(held)
+        self._held.clear()
         return {name: str(digest.hexdigest()) for name, digest in self._digests.items()}
 
     def stored(self) -> Stored:
@@ -122,13 +124,15 @@ class _Worker:
     def __init__(self, digest: Any, queue_blocks: int) -> None:
         self._digest = digest
         self._queue: SimpleQueue[bytes | None] = SimpleQueue()
-        # A semaphore bounds the queue: queue.Queue's own bound costs three times as much a block.
-        self._room = BoundedSemaphore(queue_blocks)
+        # Tokens bound the queue: queue.Queue and semaphores are Python code, and cost far more a block.
+        self._room: SimpleQueue[None] = SimpleQueue()
+        for _ in range(queue_blocks):
+            self._room.put(None)
         self._thread = Thread(target=self._run, name="store-hash", daemon=True)
         self._thread.start()
 
     def put(self, block: bytes) -> None:
-        self._room.acquire()
+        self._room.get()
         self._queue.put(block)
 
     def end(self) -> None:
@@ -138,7 +142,7 @@ class _Worker:
     def _run(self) -> None:
         while (block := self._queue.get()) is not None:
             self._digest.update(block)
-            self._room.release()
+            self._room.put(None)
 
 
 def checksums_of(stream: Readable) -> Stored:

@@ -78,7 +78,6 @@ class PosixVolume:
             if expected is not None:
                 expected.check(stored, self._say(key))
             with self._told(key, writing=True):
-                os.fsync(descriptor)
                 self._publish(key, staging, target)
         finally:
             # What was stored stays stored, and what failed keeps its own error: a name left over is the janitor's.
@@ -170,12 +169,15 @@ class PosixVolume:
             _flush(self._root.parent)
 
     def _copy(self, key: str, stream: Readable, descriptor: int) -> Stored:
+        """The bytes on the disk, flushed; hashing catches up while the disk does."""
         with Hashing() as hashing:
             for block in hashing.blocks(stream):
                 rest = memoryview(block)
                 with self._told(key, writing=True):
                     while rest:
                         rest = rest[os.write(descriptor, rest) :]
+            with self._told(key, writing=True):
+                os.fsync(descriptor)
             return hashing.stored()
 
     def _publish(self, key: str, staging: Path, target: Path) -> None:
