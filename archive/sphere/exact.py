@@ -122,7 +122,9 @@ class ExactSphere(ABC):
             return self.within(inner, outer.centre, outer.radius)
         exact = f"sphere.contains({array_of(inner)}, {array_of(outer)})"
         if isinstance(inner, PointSql):
-            exact = _point_in(inner, outer) or exact
+            exact = _point_in(inner, outer, exact)
+        elif isinstance(outer, PolygonSql):
+            exact = f"sphere.polygon_contains({_prepared(outer)}, {array_of(inner)})"
         return self._filtered(inner, outer, exact)
 
     def intersects(self, a: Shape, b: Shape) -> str:
@@ -131,7 +133,12 @@ class ExactSphere(ABC):
             return self.contains(a, b)
         if isinstance(b, PointSql):
             return self.contains(b, a)
-        return self._filtered(a, b, f"sphere.intersects({array_of(a)}, {array_of(b)})")
+        if isinstance(b, PolygonSql):
+            a, b = b, a
+        exact = f"sphere.intersects({array_of(a)}, {array_of(b)})"
+        if isinstance(a, PolygonSql):
+            exact = f"sphere.polygon_intersects({_prepared(a)}, {array_of(b)})"
+        return self._filtered(a, b, exact)
 
     def within(self, a: PointSql, b: PointSql, radius: str) -> str:
         exact = f"sphere.in_cone({_coordinates(a)}, {_coordinates(b)}, {number(radius)})"
@@ -184,16 +191,25 @@ def _constant_point(point: PointSql) -> bool:
     return is_constant(point.ra) and is_constant(point.dec)
 
 
-def _point_in(point: PointSql, shape: Shape) -> str | None:
+def _prepared(polygon: PolygonSql) -> str:
+    """The polygon's edges: of a constant one the planner makes them once."""
+    return f"sphere.prepare({array_of(polygon)})"
+
+
+def _point_in(point: PointSql, shape: Shape, exact: str) -> str:
     """The exact predicate of a point in a shape, where there is a quicker one than for shapes at large."""
     match shape:
         case PolygonSql():
-            # Of a constant polygon the planner prepares the edges once.
-            return f"sphere.in_polygon(sphere.prepare({array_of(shape)}), {_coordinates(point)})"
+            return f"sphere.in_polygon({_prepared(shape)}, {_coordinates(point)})"
         case RangeSql(ra_min, ra_max, dec_min, dec_max):
             limits = ", ".join(number(limit) for limit in (ra_min, ra_max, dec_min, dec_max))
             return f"sphere.in_range({_coordinates(point)}, {limits})"
-    return None
+        case BoxSql() | RegionSql():
+            # Which kind it is, is known to the planner when the shape is constant: then one branch is left.
+            array = array_of(shape)
+            polygon = f"sphere.in_polygon(sphere.prepare({array}), {_coordinates(point)})"
+            return f"CASE WHEN cardinality({array}) >= 6 THEN {polygon} ELSE {exact} END"
+    return exact
 
 
 def _all_of(conditions: Sequence[str]) -> str:

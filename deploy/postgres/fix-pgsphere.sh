@@ -6,10 +6,11 @@
 # backwards-compatible operators @ for smoc, which name @> and !<@ as commutator and negator, taken by <@ before. The
 # two clauses help the planner only, and nothing needs them: without them the extension loads, and works the same.
 #
+# sh fix-pgsphere.sh [FOLDER]: where PostgreSQL's shared files lie, /usr/share/postgresql unless given.
 # What is written: the installed SQL file, and only where those two operators have the clauses; a copy stays beside it.
 set -eu
 
-for file in /usr/share/postgresql/*/extension/pg_sphere--1.2.0.sql; do
+for file in "${1:-/usr/share/postgresql}"/*/extension/pg_sphere--1.2.0.sql; do
     [ -f "$file" ] || continue
     mended=$(mktemp "$file.XXXXXX")
     # An operator's lines are held until its semicolon: then it is known whether it is @ on a smoc.

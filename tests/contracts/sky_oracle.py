@@ -309,7 +309,7 @@ def random_pairs(seed: int, count: int) -> list[tuple[list[float], list[float], 
     rng = np.random.default_rng(seed)
     kinds, limits = (
         ("point", "circle", "range", "polygon"),
-        {"point": 0.1, "circle": 3.1, "range": 1.5, "polygon": 1.45},
+        {"point": 0.1, "circle": 3.1, "range": 1.5, "polygon": 1.55},
     )
     pairs = []
     for _ in range(count):

@@ -13,12 +13,12 @@ from psycopg import sql
 from archive.sphere.sphere import CircleSql, PointSql, PolygonSql, RegionSql, Sphere
 
 Database = tuple[psycopg.Connection[Any], Sphere]
-ROWS = 30_000
+ROWS = 20_000
 
 
 @pytest.fixture(scope="module")
 def sky(sphere_database: Database, reader: psycopg.Connection[Any]) -> psycopg.Connection[Any]:
-    """A view over 30,000 rows with positions and footprints, and a small table of targets; the reader may see both."""
+    """A view over 20,000 rows with positions and footprints, and a small table of targets; the reader may see both."""
     connection, sphere = sphere_database
     who = sql.Identifier(reader.info.user)
     for statement in (

@@ -66,7 +66,9 @@ RETURNS boolean LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE STRICT COST 500 AS $$
 DECLARE
   kind text := sphere.kind(inner_); p double precision[]; points double precision[]; i int; n int; k int;
 BEGIN
-  IF kind = 'circle' THEN
+  IF kind IS NULL THEN
+    RETURN NULL;
+  ELSIF kind = 'circle' THEN
     p := sphere.unit(inner_[1], inner_[2]);
     RETURN sphere.covers(q, p[1], p[2], p[3])
       AND (array_length(inner_, 1) = 2 OR sphere.edge_distance(q, p[1], p[2], p[3]) >= radians(inner_[3]) - 1e-12);
@@ -127,7 +129,9 @@ RETURNS boolean LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE STRICT COST 500 AS $$
 DECLARE
   kind text := sphere.kind(other); p double precision[]; points double precision[]; i int; n int; k int;
 BEGIN
-  IF kind = 'circle' THEN
+  IF kind IS NULL THEN
+    RETURN NULL;
+  ELSIF kind = 'circle' THEN
     p := sphere.unit(other[1], other[2]);
     RETURN sphere.covers(q, p[1], p[2], p[3])
       OR (array_length(other, 1) = 3 AND sphere.edge_distance(q, p[1], p[2], p[3]) <= radians(other[3]) + 1e-12);

@@ -145,10 +145,11 @@ BEGIN
       low := least(low, -apex);
     END IF;
   END LOOP;
-  IF sphere.covers(p, 0, 0, 1) THEN
+  -- Only the circle around it decides whether a pole can be inside at all.
+  IF 2 - 2 * p[4] <= p[5] AND sphere.covers(p, 0, 0, 1) THEN
     high := 90;
   END IF;
-  IF sphere.covers(p, 0, 0, -1) THEN
+  IF 2 + 2 * p[4] <= p[5] AND sphere.covers(p, 0, 0, -1) THEN
     low := -90;
   END IF;
   RETURN ARRAY[low, high];
@@ -162,6 +163,7 @@ RETURNS double precision[] LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE STRICT COST 
 DECLARE
   kind text := sphere.kind(shape); n int := array_length(shape, 1); i int; p double precision[]; r double precision; half double precision;
   ra double precision; decl double precision; low double precision; high double precision; left_ double precision; right_ double precision;
+  limits double precision[];
 BEGIN
   IF kind IS NULL THEN
     RETURN NULL;
@@ -188,7 +190,7 @@ BEGIN
     IF p[5] = 5 THEN
       low := -90; high := 90;
     ELSE
-      low := (sphere.dec_limits(p))[1]; high := (sphere.dec_limits(p))[2];
+      limits := sphere.dec_limits(p); low := limits[1]; high := limits[2];
     END IF;
     IF decl - r > -90 AND decl + r < 90 THEN
       -- The circle around it is clear of the poles: along an edge right ascension goes one way, so vertices bound it.
