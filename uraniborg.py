@@ -41,6 +41,7 @@ from storage.service import ObjectStore
 from tap import jobs as tap_jobs
 from tap import protocol as tap
 from tap.service import Limits, TapService
+from tap.upload import Fetcher
 
 VERSION = version("uraniborg")
 DAY_S = 86_400
@@ -66,7 +67,9 @@ def tap_limits(settings: Settings) -> Limits:
 
 
 def tap_service(archive: OpenedArchive) -> TapService:
-    return TapService(archive.reader_pool, archive.published, archive.sphere, tap_limits(archive.settings))
+    chosen = archive.settings.tap
+    fetcher = Fetcher(timeout_s=chosen.upload_timeout_s, allowed_hosts=tuple(chosen.upload_allowed_hosts))
+    return TapService(archive.reader_pool, archive.published, archive.sphere, tap_limits(archive.settings), fetcher)
 
 
 def job_kinds(archive: OpenedArchive) -> tuple[JobKind, ...]:

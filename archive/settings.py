@@ -104,6 +104,10 @@ class Tap(Section):
     batch_rows: int = Field(10_000, ge=100, description="rows held in memory at once while a result is streamed")
     upload_max_rows: int = Field(1_000_000, ge=1, description="rows of all uploaded tables of a query")
     upload_max_mib: int = Field(64, ge=1, description="bytes of all uploaded tables of a query, MiB")
+    upload_timeout_s: float = Field(30.0, gt=0, description="seconds that fetching an upload by URL may take")
+    upload_allowed_hosts: list[str] = Field(
+        [], description="hosts that uploads may be fetched from though their addresses are private or loopback"
+    )
     max_depth: int = Field(200, ge=10, le=500, description="nesting of a query")
     max_query_kib: int = Field(1024, ge=1, description="length of a query, KiB")
 

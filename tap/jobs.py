@@ -15,7 +15,7 @@ def job_kind(tap: TapService, *, execution_duration_s: int) -> JobKind:
             prepared = tap.prepare(given, context.user, timeout_s=limit)
         take_back = context.on_cancel(prepared.cancel)
         try:
-            context.store_result("result", prepared.writer.media_type, prepared.open())
+            context.store_result("result", prepared.writer.media_type, prepared.open(late_failures="raised"))
         finally:
             take_back()
             prepared.running.close()

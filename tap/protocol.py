@@ -10,9 +10,9 @@ from archive.holdings.published import PublishedTables
 from archive.jobs.router import uws_router, votable_error_document
 from archive.served import ServedProtocol
 from archive.vo.capability import (
-    TAP,
     FEATURES_GEO,
     FEATURES_UDF,
+    TAP,
     TAPREGEXT,
     Capability,
     FeatureList,

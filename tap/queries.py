@@ -93,7 +93,9 @@ class RunningQuery:
         except PoolTimeout:
             raise UnavailableError("all connections of this service are busy; try again in a moment") from None
         try:
+            self._stop_if_cancelled()
             self._begin(self._connection)
+            self._stop_if_cancelled()  # it may have come between two statements, when there was nothing to cancel
             self._first = self._next_batch()
         except BaseException as problem:
             self.close()
@@ -123,6 +125,10 @@ class RunningQuery:
                 connection.cancel_safe(timeout=5.0)
             except psycopg.Error as problem:
                 log.warning("a query could not be cancelled: %s", problem)
+
+    def _stop_if_cancelled(self) -> None:
+        if self._cancelled:
+            raise ArchiveError("the query was cancelled")
 
     def close(self) -> None:
         """Give the connection back, its transaction ended; repeatable."""

@@ -6,6 +6,7 @@ The same for /sync and for a job of /async: `TapService.start` makes an Answer, 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import BinaryIO, Literal
 
 import psycopg
 from psycopg_pool import ConnectionPool
@@ -17,16 +18,18 @@ from archive.vo.columns import Table
 from archive.vo.dali import Parameters, Upload
 from archive.vo.errors import TooLargeError, UsageError
 from archive.vo.formats import Writer
-from archive.vo.votable import Info, read_votable
+from archive.vo.votable import Info, UploadedTable, read_votable
 from tap import queries
 from tap.adql.names import PublishedSchema, PublishedTable, check
 from tap.adql.parser import parse
 from tap.adql.postgres import translate
 from tap.queries import RunningQuery, Statement
+from tap.upload import Fetcher
 
 LANGUAGES = ("ADQL", "ADQL-2.0", "ADQL-2.1")
 UPLOAD_SCHEMA = "tap_upload"
 SERVER = "Uraniborg"
+LateFailures = Literal["told", "raised"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +54,7 @@ class Answer:
     running: RunningQuery
     infos: tuple[Info, ...]
 
-    def chunks(self) -> Iterator[bytes]:
+    def chunks(self, late_failures: LateFailures) -> Iterator[bytes]:
         """The document, a piece at a time, in constant memory."""
         batches = self.running.batches()
         try:
@@ -61,6 +64,7 @@ class Answer:
                 infos=self.infos,
                 overflow=lambda: self.running.overflow,
                 table_name="result",
+                late_failures=late_failures,
             )
         finally:
             self.running.close()
@@ -75,7 +79,9 @@ class TapService:
         published: PublishedTables,
         sphere: Sphere,
         limits: Limits,
+        fetcher: Fetcher,
     ) -> None:
+        self._fetcher = fetcher
         self._pool = pool
         self._published = published
         self._sphere = sphere
@@ -117,16 +123,16 @@ class TapService:
         return Statement(query.sql, query.parameters, query.columns, uploads)
 
     def _upload(self, upload: Upload) -> queries.Upload:
-        if upload.file is None:
-            raise UsageError(
-                f"UPLOAD: {upload.name} is to be fetched from a URL, which this service does not do; send it inline "
-                "(UPLOAD=name,param:part)"
-            )
-        read = read_votable(
-            upload.file.file, max_rows=self.limits.upload_max_rows, max_bytes=self.limits.upload_max_bytes
-        )
+        if upload.file is not None:
+            read = self._read(upload.file.file)
+        else:
+            with self._fetcher.fetch(upload.url or "", max_bytes=self.limits.upload_max_bytes) as file:
+                read = self._read(file)
         table = Table(f"{UPLOAD_SCHEMA}.{upload.name}", read.columns)
         return queries.Upload(table, read.batches, quoted(f"{UPLOAD_SCHEMA}_{upload.name.lower()}"))
+
+    def _read(self, file: BinaryIO) -> UploadedTable:
+        return read_votable(file, max_rows=self.limits.upload_max_rows, max_bytes=self.limits.upload_max_bytes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,9 +143,10 @@ class Prepared:
     running: RunningQuery
     infos: tuple[Info, ...]
 
-    def open(self) -> Iterator[bytes]:
+    def open(self, *, late_failures: LateFailures = "told") -> Iterator[bytes]:
+        """Run to the first page, then give the document. late_failures: "told" within it, or "raised"."""
         self.running.open()
-        return Answer(self.writer, self.running, self.infos).chunks()
+        return Answer(self.writer, self.running, self.infos).chunks(late_failures)
 
     def cancel(self) -> None:
         self.running.cancel()
@@ -167,4 +174,3 @@ def _infos(text: str, maxrec: int, hard: int, user: User) -> tuple[Info, ...]:
         Info("TIMESTAMP", now),
         Info("MAXREC", str(maxrec), f"rows at the most; set MAXREC for more, up to {hard}"),
     )
-

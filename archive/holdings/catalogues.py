@@ -38,6 +38,8 @@ def postgres_type(column: Column) -> str:
     """The PostgreSQL type that holds a VOTable column."""
     if column.xtype == "timestamp":
         return "timestamp"
+    if column.xtype == "adql:REGION":
+        return "double precision[]"
     base = _TYPES.get(column.datatype)
     if base is None:
         raise ValueError(f"column {column.name}: {column.datatype} is not stored")

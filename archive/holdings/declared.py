@@ -1,6 +1,6 @@
 """The tables that every archive publishes: TAP_SCHEMA itself, ivoa.obscore, and arc.file, the files as they are."""
 
-from archive.holdings.obscore import COLUMNS, OBSCORE
+from archive.holdings.obscore import COLUMNS, OBSCORE, OBSPLAN
 from archive.vo.columns import Column, ForeignKey, Schema, Table
 
 OBSCORE_COLUMNS = {column.name: column for column in COLUMNS}
@@ -151,7 +151,7 @@ ARC_FILE = Table(
 )
 
 SCHEMAS: tuple[Schema, ...] = (
-    Schema("ivoa", "Tables that the Virtual Observatory's standards define", tables=(OBSCORE,)),
+    Schema("ivoa", "Tables that the Virtual Observatory's standards define", tables=(OBSCORE, OBSPLAN)),
     Schema("arc", "The archive's files as they are", tables=(ARC_FILE,)),
     Schema("cat", "Catalogues", tables=()),
     Schema("tap_schema", "What this service holds, described by itself", tables=_schema_tables()),

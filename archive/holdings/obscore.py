@@ -4,6 +4,8 @@ The only list of them: the view, TAP_SCHEMA, VOSI and the result tables are made
 and the optional columns of the standard (OBS-01, OBS-08); the others are the observatory's own (domain 5.1).
 """
 
+from dataclasses import replace
+
 from archive.vo.columns import Column, Table
 
 ID = "ivo://ivoa.net/std/ObsCore#core-1.1"
@@ -99,6 +101,71 @@ COLUMNS: tuple[Column, ...] = (
 )
 # fmt: on
 
+# ObsLocTAP 1.0 §3.3: what is planned, in ObsCore's columns and a few of its own.
+_PLANNED = (
+    "target_name",
+    "obs_id",
+    "obs_collection",
+    "s_ra",
+    "s_dec",
+    "s_fov",
+    "s_region",
+    "s_resolution",
+    "t_min",
+    "t_max",
+    "t_exptime",
+    "t_resolution",
+    "em_min",
+    "em_max",
+    "em_res_power",
+    "o_ucd",
+    "pol_states",
+    "pol_xel",
+    "facility_name",
+    "instrument_name",
+)
+_BY_NAME = {column.name: column for column in COLUMNS}
+
+
+# Its utypes are ObsCore's without the prefix, and two of them in another case.
+_PLAN_UTYPES = {"target_name": "Target.name", "obs_collection": "DataID.collection"}
+
+
+def _planned(name: str) -> Column:
+    column = _BY_NAME[name]
+    utype = _PLAN_UTYPES.get(name, (column.utype or "").removeprefix("obscore:"))
+    return replace(column, utype=utype, indexed=False)
+
+
+def _plan(name: str, datatype: str, description: str, *, unit: str | None = None) -> Column:
+    text = datatype == "text"
+    return Column(
+        name,
+        "char" if text else datatype,
+        "*" if text else None,
+        unit=unit,
+        description=description,
+        principal=True,
+        std=True,
+    )
+
+
+OBSPLAN = Table(
+    name="ivoa.obsplan",
+    columns=(
+        _plan("t_planning", "double", "When this was planned, MJD", unit="d"),
+        *map(_planned, _PLANNED),
+        replace(_planned("t_exptime"), name="t_plan_exptime", description="Planned exposure time"),
+        _plan("category", "text", "Kind of schedule: Fixed, Coordinated, Window or Other"),
+        _plan("priority", "int", "Priority: 0 highest, 2 lowest"),
+        _plan("execution_status", "text", "Planned, Scheduled, Unscheduled, Performed or Aborted"),
+        _plan("tracking_type", "text", "Sidereal, Solar-system-object-tracking or Fixed-az-el-transit"),
+    ),
+    description="Observations that are planned or scheduled (ObsLocTAP 1.0); empty until schedules are taken in",
+    utype="ivo://ivoa.net/std/obsloctap#table-1.0",
+    kind="view",
+    title="Planned observations (ObsLocTAP)",
+)
 OBSCORE = Table(
     name="ivoa.obscore",
     columns=COLUMNS,

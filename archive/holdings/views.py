@@ -9,8 +9,9 @@ import hashlib
 
 from sqlalchemy import Connection, text
 
+from archive.holdings.catalogues import postgres_type
 from archive.holdings.declared import ARC_FILE
-from archive.holdings.obscore import COLUMNS
+from archive.holdings.obscore import COLUMNS, OBSPLAN
 
 PUBLIC_URL, AUTHORITY = "uraniborg.public_url", "uraniborg.authority"
 DATALINK_FORMAT = "application/x-votable+xml;content=datalink"  # no blank: clients compare strings (OBS-05)
@@ -50,9 +51,12 @@ def statements() -> list[str]:
 
     obscore = select([column.name for column in COLUMNS], _EXPRESSIONS, f"{_CURRENT} AND {_SCIENCE}")
     files = select([column.name for column in ARC_FILE.columns], _FILE_EXPRESSIONS, _CURRENT)
+    plan = ", ".join(f'NULL::{postgres_type(column)} AS "{column.name}"' for column in OBSPLAN.columns)
     return [
         "DROP VIEW IF EXISTS ivoa.obscore",
         f"CREATE VIEW ivoa.obscore AS {obscore}",
+        "DROP VIEW IF EXISTS ivoa.obsplan",
+        f"CREATE VIEW ivoa.obsplan AS SELECT {plan} WHERE false",
         "DROP VIEW IF EXISTS pub.file",
         f"CREATE VIEW pub.file AS {files}",
     ]
