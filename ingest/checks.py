@@ -15,7 +15,7 @@ from astropy.coordinates import SkyCoord
 from ingest.describe.blocks import BLOCK, padded
 from ingest.describe.facts import RefusedError
 from ingest.describe.header import FitsFile, Hdu, open_fits
-from ingest.describe.wcs import Celestial, WcsError, celestial, has_plate_solution
+from ingest.describe.wcs import Celestial, WcsError, celestial, has_plate_solution, read_wcs
 from ingest.findings import Finding, Level
 
 CHUNK_BYTES = 1 << 22  # a multiple of 4, the word of the checksum
@@ -52,6 +52,7 @@ def check_open(file: FitsFile, *, verify_sums: bool = True, strict_sums: bool = 
             findings += _text_conversion(stream, hdu)
     for hdu in file.hdus:
         findings += _table_form(hdu)
+        findings += _coordinates(file, hdu)
         if hdu.kind == "image" and len(hdu.shape) >= 2:
             findings += _two_systems(file, hdu)
     if not any(hdu.span[1] > hdu.span[0] for hdu in file.hdus):
@@ -155,6 +156,18 @@ def _table_form(hdu: Hdu) -> list[Finding]:
         return []
     what = f"the columns are {width} bytes wide, NAXIS1 says {header.get('NAXIS1')}."
     return [Finding("warning", "table_width", f"{hdu.label} NAXIS1, TFORMn", what, "correct TFORMn or NAXIS1.")]
+
+
+def _coordinates(file: FitsFile, hdu: Hdu) -> list[Finding]:
+    """World coordinates that wcslib rejects: no place or wavelength taken from them can be believed (FITS 4.0 §8)."""
+    named = any(str(hdu.header.get(f"CTYPE{i}", "")).strip() for i in range(1, len(hdu.shape) + 1))
+    if hdu.kind != "image" or not named:
+        return []
+    try:
+        read_wcs(file, hdu)
+    except WcsError as error:
+        return [error.finding]
+    return []
 
 
 def _two_systems(file: FitsFile, hdu: Hdu, tolerance_arcsec: float = 60.0) -> list[Finding]:

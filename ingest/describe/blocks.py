@@ -54,7 +54,7 @@ def scan(stream: IO[bytes], name: str, file_size: int, findings: list[Finding], 
         axes, size = _data_size(header, name, len(hdus))
         start = position + len(block)
         _check_size(name, len(hdus), header, start, size, file_size)
-        if start + size < file_size < start + padded(size):
+        if start + size <= file_size < start + padded(size):
             findings.append(
                 Finding(
                     "warning", "padding_missing", f"[{len(hdus)}]",
@@ -161,6 +161,9 @@ def _unprintable_cards(block: bytes) -> set[int]:
 
 
 def _readable(card: fits.Card) -> bool:
+    # Commentary is any text, and headers hold thousands of such cards.
+    if card.rawkeyword in ("HISTORY", "COMMENT", ""):
+        return True
     try:
         _ = card.keyword, card.value, card.comment
         str(card)

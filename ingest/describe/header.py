@@ -81,6 +81,8 @@ class FitsFile:
     hdus: tuple[Hdu, ...]
     findings: list[Finding] = field(default_factory=list)
     _astropy: fits.HDUList | None = None
+    # World coordinates by HDU, since checks and describers both read them and large headers take long (wcs.read_wcs).
+    wcs: dict[int, Any] = field(default_factory=dict)
 
     @property
     def primary(self) -> Hdu:

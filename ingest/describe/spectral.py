@@ -103,15 +103,16 @@ def _vacuum_metres(world: NDArray[Any], unit: Any, kind: str, wcs: WCS) -> NDArr
 def air_to_vacuum(air: NDArray[np.float64]) -> NDArray[np.float64]:
     """Vacuum from air wavelengths, metres; below 185 nm they are taken to be vacuum already.
 
-    Source: FITS paper III (Greisen et al. 2006, A&A 446, 747), equation 65: the index of refraction of the IUGG at the
-    vacuum wavelength, solved by iteration.
+    Standard air: dry, 15 degrees C, 101,325 Pa, which wavelength calibrations mean by air. FITS paper III, equation 65,
+    gives the index at 0 degrees C, which is 5 % too much for them (0.008 nm at 500 nm), hence not that one.
+    Source: Morton 2000 (ApJS 130, 403), equation 8 (Edlén 1966; IAU), solved by iteration.
     """
     air = np.asarray(air, dtype=float)
     vacuum = air.copy()
     with np.errstate(all="ignore"):
         for _ in range(4):
             inverse = (1e-6 / vacuum) ** 2
-            index = 1 + 1e-6 * (287.6155 + 1.62887 * inverse + 0.01360 * inverse**2)
+            index = 1 + 8.34254e-5 + 2.406147e-2 / (130 - inverse) + 1.5998e-4 / (38.9 - inverse)
             vacuum = np.where(air > 185e-9, air * index, air)
     return vacuum
 

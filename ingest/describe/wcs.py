@@ -70,16 +70,20 @@ def claims_celestial(header: fits.Header) -> bool:
 
 def read_wcs(file: FitsFile, hdu: Hdu) -> WCS:
     """The HDU's primary WCS with its distortions (SIP, TPV, lookup tables). WcsError: wcslib rejects it."""
+    if hdu.index in file.wcs:
+        return file.wcs[hdu.index]
     header = wcs_header(hdu.header)
     needs_tables = any(f"{key}{i}" in header for key in ("CPDIS", "CQDIS", "D2IMDIS") for i in (1, 2))
     needs_tables |= any(str(header.get(f"CTYPE{i}", "")).endswith("-TAB") for i in range(1, 5))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            return WCS(header, fobj=file.astropy() if needs_tables else None)
+            wcs = WCS(header, fobj=file.astropy() if needs_tables else None)
         # wcslib's own errors, astropy's for keywords it wants and does not find, and errors of its header parser.
         except Exception as error:
             raise WcsError(_rejected(hdu, error)) from error
+    file.wcs[hdu.index] = wcs
+    return wcs
 
 
 def _rejected(hdu: Hdu, error: Exception) -> Finding:

@@ -1,0 +1,49 @@
+"""Every malformed file of the shared data has the verdict that docs/malformed.md gives it; none raises anything else."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from ingest.describe import RefusedError, describe_path
+from ingest.findings import errors
+from tests.ingest.portraits import mappings, shared_files
+from tests.shared import shared_data
+
+TABLE = Path(__file__).resolve().parents[2] / "docs" / "malformed.md"
+ROW = re.compile(r"^\| `(?P<file>[^`]+)` \| (?P<verdict>accepted|quarantined)[^|]* \| (?P<codes>[^|]*) \|")
+
+
+def verdicts() -> dict[str, tuple[str, set[str]]]:
+    """File to (verdict, codes of findings) as the documentation has them."""
+    found = {}
+    for line in TABLE.read_text(encoding="utf-8").splitlines():
+        if (row := ROW.match(line)) is not None:
+            found[row["file"]] = (row["verdict"], set(re.findall(r"`(\w+)`", row["codes"])))
+    return found
+
+
+FILES = [name.removeprefix("malformed/") for name in shared_files("malformed")]
+
+
+def test_the_table_lists_every_file() -> None:
+    assert set(verdicts()) == set(FILES)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_malformed_file_has_the_verdict_of_the_documentation(name: str) -> None:
+    verdict, codes = verdicts()[name]
+    path = shared_data("malformed", *name.split("/"))
+    try:
+        description = describe_path(
+            path, collection="malformed", relative_path=name, mappings=mappings(), authority="example.org"
+        )
+    except RefusedError as refused:
+        assert verdict == "quarantined", str(refused)
+        found = errors(refused.findings)
+        assert {finding.code for finding in found} == codes
+        for finding in found:
+            assert finding.where and finding.what and finding.mend, "says what, where, and what would mend it"
+        return
+    assert verdict == "accepted"
+    assert {finding.code for finding in description.findings if finding.level == "warning"} == codes
