@@ -3,6 +3,7 @@
 Reads headers only and needs no Arrow, so that a survey team's validator can ask it too.
 """
 
+import re
 import warnings
 from pathlib import Path
 from typing import Literal
@@ -15,7 +16,7 @@ from ingest.catalogues.opening import opened
 FileFormat = Literal["fits", "votable", "parquet", "text", "other"]
 TableKind = Literal[
     "catalogue", "spectrum", "timeseries", "visibility", "event", "index", "gti", "response", "healpix", "moc",
-    "instrument", "none",
+    "instrument", "table", "none",
 ]  # fmt: skip
 
 _TEXT = {".csv", ".tsv", ".ecsv"}
@@ -57,7 +58,9 @@ def table_kind(headers: list[fits.Header]) -> TableKind:
         primary.get("PRODCATG", "")
     ).startswith("SCIENCE.CATALOG"):
         return "instrument"
-    return "catalogue"
+    # Housekeeping, correlators and calibrations write tables too: a catalogue says so, or tells where its rows are.
+    declared = any(_says_catalogue(header) for header in headers)
+    return "catalogue" if declared or any(_has_position(header) for header in tables) else "table"
 
 
 def _is_table(header: fits.Header) -> bool:
@@ -139,10 +142,17 @@ def catalogue_hdu(path: Path) -> int:
     return max(sizes, key=lambda number: sizes[number])
 
 
+_RA_NAME = re.compile(
+    r"^_*(RA([_-]?(J2000|2000|ICRS|DEG|HMS|MEAN|RAD|B?1950|OBJ|S|H))?|ALPHA(WIN)?_?(J2000|SKY)?|TARGET_RA|S_RA|GLON|"
+    r"RIGHT_?ASCENSION)$"
+)
+
+
 def _has_position(header: fits.Header) -> bool:
-    names = _names(header)
-    if any(str(header.get(f"TUCD{i}", "")).startswith("pos.eq.ra") for i in range(1, int(header["TFIELDS"]) + 1)):
-        return True
-    return any(name.lstrip("_").startswith(("RA", "ALPHA", "TARGET_RA", "GLON")) for name in names) and any(
-        name.lstrip("_").startswith(("DE", "TARGET_DE", "GLAT")) for name in names
-    )
+    ucds = [str(header.get(f"TUCD{i}", "")).strip().lower() for i in range(1, int(header["TFIELDS"]) + 1)]
+    return any(ucd.startswith("pos.eq.ra") for ucd in ucds) or any(_RA_NAME.match(name) for name in _names(header))
+
+
+def _says_catalogue(header: fits.Header) -> bool:
+    told = " ".join(str(header.get(key, "")) for key in ("PRODCATG", "HDUCLAS1", "HDUCLASS", "EXTNAME")).upper()
+    return "CATALOG" in told

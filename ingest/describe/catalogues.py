@@ -56,7 +56,8 @@ def _add(path: Path, name: str, facts: Facts) -> None:
     try:
         catalogue = read_catalogue(path)
     except UsageError as error:
-        finding = Finding("error", "catalogue_unreadable", "table", str(error), "write the table anew.")
+        mend = "a catalogue needs named columns and at least one row; else write the table anew."
+        finding = Finding("error", "catalogue_unreadable", "table", str(error), mend)
         raise RefusedError(name, (finding,)) from error
     facts.catalogue = catalogue
     for finding in catalogue.findings:

@@ -12,6 +12,7 @@ def mappings() -> tuple[Mapping, ...]:
     return builtin_mappings()
 
 
+@lru_cache(maxsize=512)
 def described(path: Path, collection: str = "tests") -> Description:
     return describe_path(
         path, collection=collection, relative_path=path.name, mappings=mappings(), authority="archive.example"

@@ -271,10 +271,19 @@ def test_units_are_written_as_vounits_or_not_at_all(written: str, meant: str | N
         (("allsky", "wmap_V_7yr_nside32.fits"), "healpix"),
         (("allsky", "mocs", "P-SDSS9-r.fits"), "moc"),
         (("catalogues", "uzc2000.fits"), "catalogue"),
+        (("malformed", "as_found", "longstrn_xte.fits"), "table"),
+        (("malformed", "as_found", "zerowidth.fits"), "table"),
     ],
 )  # fmt: skip
 def test_a_table_is_recognised_for_what_it_is(parts: tuple[str, ...], kind: str) -> None:
     assert recognise(shared_data(*parts)) == kind
+
+
+def test_arrays_in_a_heap_behind_a_gap_are_those_that_astropy_reads() -> None:
+    path = shared_data("malformed", "as_found", "theap-gap.fits")
+    ours = column(read_catalogue(path, chunk_rows=77), "arr").to_pylist()
+    with fits.open(path) as hdus:
+        assert ours == [np.asarray(cell).tolist() for cell in hdus[1].data["arr"]]
 
 
 def test_a_table_cut_short_is_refused_with_the_row_where_it_ends(tmp_path: Path) -> None:

@@ -111,7 +111,7 @@ def test_at_most_one_file_of_the_three_folders_is_refused() -> None:
         for path in sorted(shared_data(folder).rglob("*")):
             if path.is_file():
                 try:
-                    described(path, folder)
+                    described(path)
                 except RefusedError as error:
                     refused.append((path.name, str(error)))
     # The text of a header is no FITS file, though it begins like one.
