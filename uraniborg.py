@@ -1,58 +1,49 @@
-"""The front door: the only module that knows every room. `create_app` for uvicorn, `cli` for the shell."""
+"""The front door: the only module that knows every room. `create_app` for uvicorn, `cli` for the shell.
+
+Rooms are imported when they are needed: the base install has no server, and still checks and describes files.
+"""
 
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.metadata import version
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
-import structlog
-from sqlalchemy import MetaData
-from starlette.types import ASGIApp
 
-from archive.access import tables as access_tables
-from archive.access.commands import COMMANDS as ACCESS_COMMANDS
-from archive.access.service import AccessService
-from archive.app.application import application
-from archive.app.commands import COMMANDS as APP_COMMANDS
-from archive.app.context import Context, with_data_dir
-from archive.app.opened import OpenedArchive
-from archive.app.results import StoredResults
-from archive.holdings.published import PublishedTables
-from archive.holdings.tables import metadata as holdings_metadata
-from archive.jobs import tables as jobs_tables
-from archive.jobs.context import JobKind
-from archive.jobs.service import JobService
-from archive.jobs.worker import WorkerLimits, run_worker
+from archive.app.context import Context
+from archive.app.lazy import LazyGroup
 from archive.settings import MiB, Settings
-from archive.vo.capability import Limit
-from archive.vo.dali import RequestLimits
 from archive.vo.errors import ArchiveError
-from datalink import protocol as datalink
-from datalink.service import DataLinkService
-from ingest.commands import ingest_commands
-from ingest.demo import demo_command
-from storage import tables as store_tables
-from storage.commands import StoreTools, make_commands
 from storage.errors import StorageError
-from storage.service import ObjectStore
-from tap import jobs as tap_jobs
-from tap import protocol as tap
-from tap.service import Limits, TapService
-from tap.upload import Fetcher
+
+if TYPE_CHECKING:
+    from sqlalchemy import MetaData
+    from starlette.types import ASGIApp
+
+    from archive.app.opened import OpenedArchive
+    from archive.jobs.context import JobKind
+    from storage.commands import StoreTools
+    from tap.service import Limits, TapService
 
 VERSION = version("uraniborg")
 DAY_S = 86_400
 
 
-def metadata() -> Sequence[MetaData]:
+def metadata() -> "Sequence[MetaData]":
     """The tables of every room: what migrations compare the database with."""
-    return (holdings_metadata, store_tables.metadata, access_tables.metadata, jobs_tables.metadata)
+    from archive.access import tables as access
+    from archive.holdings import tables as holdings
+    from archive.jobs import tables as jobs
+    from storage import tables as store
+
+    return (holdings.metadata, store.metadata, access.metadata, jobs.metadata)
 
 
-def tap_limits(settings: Settings) -> Limits:
+def tap_limits(settings: Settings) -> "Limits":
+    from tap.service import Limits
+
     chosen = settings.tap
     return Limits(
         default_maxrec=chosen.default_maxrec,
@@ -66,49 +57,70 @@ def tap_limits(settings: Settings) -> Limits:
     )
 
 
-def tap_service(archive: OpenedArchive) -> TapService:
+def tap_service(archive: "OpenedArchive") -> "TapService":
+    from tap.service import TapService
+    from tap.upload import Fetcher
+
     chosen = archive.settings.tap
     fetcher = Fetcher(timeout_s=chosen.upload_timeout_s, allowed_hosts=tuple(chosen.upload_allowed_hosts))
     return TapService(archive.reader_pool, archive.published, archive.sphere, tap_limits(archive.settings), fetcher)
 
 
-def job_kinds(archive: OpenedArchive) -> tuple[JobKind, ...]:
+def job_kinds(archive: "OpenedArchive") -> "tuple[JobKind, ...]":
     """Every kind of job that a worker must know."""
-    return (tap_jobs.job_kind(tap_service(archive), execution_duration_s=archive.settings.tap.async_timeout_s),)
+    from tap import jobs
+
+    return (jobs.job_kind(tap_service(archive), execution_duration_s=archive.settings.tap.async_timeout_s),)
 
 
-def create_app(settings: Settings, archive: OpenedArchive | None = None) -> ASGIApp:
+def create_app(settings: Settings, archive: "OpenedArchive | None" = None) -> "ASGIApp":
     """The archive as an ASGI application; opens the archive itself if it is not given one."""
+    from archive.access.service import AccessService
+    from archive.app.application import application
+    from archive.app.opened import OpenedArchive
+    from archive.app.results import StoredResults
+    from archive.holdings.published import PublishedTables
+    from archive.jobs.service import JobService
+    from archive.vo.capability import Limit
+    from archive.vo.dali import RequestLimits
+    from datalink import protocol as datalink
+    from datalink.service import DataLinkService
+    from storage.service import ObjectStore
+    from tap import protocol as tap
+    from tap.service import TapService
+
     archive = archive or OpenedArchive(settings)
+    writer = archive.engines.writer
     retention = Limit(int(settings.jobs.retention_d * DAY_S), int(settings.jobs.retention_max_d * DAY_S))
-    jobs = JobService(
-        archive.engines.writer,
-        StoredResults(archive.store, archive.engines.writer),
-        job_kinds(archive),
-        execution_duration_s=settings.tap.async_timeout_s,
-        max_execution_duration_s=settings.tap.async_timeout_max_s,
-        retention_s=retention.default or DAY_S,
-        max_retention_s=retention.hard or DAY_S,
-        max_wait_s=settings.jobs.wait_max_s,
-        max_upload_bytes=settings.tap.upload_max_mib * MiB,
-    )
-    links = DataLinkService(archive.engines.writer, archive.access, archive.store, max_ids=settings.datalink.max_ids)
+    async_s = Limit(settings.tap.async_timeout_s, settings.tap.async_timeout_max_s)
     services: dict[type, Any] = {
         AccessService: archive.access,
         TapService: tap_service(archive),
-        JobService: jobs,
-        DataLinkService: links,
+        JobService: JobService(
+            writer,
+            StoredResults(archive.store, writer),
+            job_kinds(archive),
+            execution_duration_s=settings.tap.async_timeout_s,
+            max_execution_duration_s=settings.tap.async_timeout_max_s,
+            retention_s=int(settings.jobs.retention_d * DAY_S),
+            max_retention_s=int(settings.jobs.retention_max_d * DAY_S),
+            max_wait_s=settings.jobs.wait_max_s,
+            max_upload_bytes=settings.tap.upload_max_mib * MiB,
+        ),
+        DataLinkService: DataLinkService(writer, archive.access, archive.store, max_ids=settings.datalink.max_ids),
         ObjectStore: archive.store,
         PublishedTables: archive.published,
         RequestLimits: RequestLimits(body_bytes=settings.server.max_body_mib * MiB),
     }
-    async_s = Limit(settings.tap.async_timeout_s, settings.tap.async_timeout_max_s)
     protocols = (tap.protocol(tap_limits(settings), async_s=async_s, retention_s=retention), *datalink.protocols())
     return application(archive, protocols, services, version=VERSION)
 
 
-def run_jobs(archive: OpenedArchive) -> None:
+def run_jobs(archive: "OpenedArchive") -> None:
     """One job process, until SIGTERM."""
+    from archive.app.results import StoredResults
+    from archive.jobs.worker import WorkerLimits, run_worker
+
     settings = archive.settings
     run_worker(
         archive.engines.writer,
@@ -124,57 +136,56 @@ def run_jobs(archive: OpenedArchive) -> None:
 
 
 @contextmanager
-def _store_tools(context: click.Context) -> Any:
-    archive = context.find_object(Context).archive  # type: ignore[union-attr]
-    yield StoreTools(archive.store, archive.engines.writer)
+def store_tools(context: click.Context) -> "Iterator[StoreTools]":
+    """What the commands of the store, which knows nothing of the archive, work with."""
+    from storage.commands import StoreTools
+
+    ours = context.find_object(Context)
+    assert ours is not None
+    yield StoreTools(ours.archive.store, ours.archive.engines.writer)
 
 
-@click.group()
+def __getattr__(name: str) -> Any:
+    """`store_commands`, made when asked for: the store's commands take their tools from here."""
+    if name == "store_commands":
+        from storage.commands import make_commands
+
+        return make_commands(store_tools)
+    raise AttributeError(name)
+
+
+@click.group(
+    cls=LazyGroup,
+    lazy={
+        "demo": "ingest.demo:demo_command",
+        "serve": "archive.app.commands:serve_command",
+        "worker": "archive.app.commands:worker_command",
+        "web": "archive.app.commands:web_command",
+        "ingest": "ingest.describing:ingest_commands",
+        "db": "archive.app.commands:database_commands",
+        "store": "uraniborg:store_commands",
+        "user": "archive.access.commands:user_commands",
+        "token": "archive.access.commands:token_commands",
+        "grant": "archive.access.commands:grant_commands",
+        "doctor": "archive.app.commands:doctor_command",
+        "settings": "archive.app.settings_command:settings_command",
+    },
+)
 @click.version_option(VERSION, prog_name="uraniborg")
 @click.option("--verbose", is_flag=True, help="Tell more of what is done.")
 @click.pass_context
 def commands(context: click.Context, verbose: bool) -> None:
     """Uraniborg: an observatory archive in one service. `uraniborg demo` shows it."""
-    configure_logging(verbose)
+    from archive.app.logs import configure_logging
+
+    configure_logging(logging.DEBUG if verbose else logging.WARNING)
     context.obj = Context(create_app, run_jobs, metadata)
-
-
-for _command in (demo_command, ingest_commands, *APP_COMMANDS, *ACCESS_COMMANDS, make_commands(_store_tools)):
-    commands.add_command(_command)
-with_data_dir(commands)
-
-
-def configure_logging(verbose: bool) -> None:
-    """Lines of key and value on standard error, for people on a terminal and JSON for machines elsewhere."""
-    level = logging.DEBUG if verbose else logging.INFO
-    shared: list[Any] = [
-        structlog.contextvars.merge_contextvars,
-        structlog.processors.add_log_level,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
-    ]
-    last: Any = structlog.dev.ConsoleRenderer() if sys.stderr.isatty() else structlog.processors.JSONRenderer()
-    structlog.configure(
-        processors=[
-            *shared,
-            structlog.processors.format_exc_info,
-            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
-        ],
-        wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.stdlib.LoggerFactory(),
-        cache_logger_on_first_use=True,
-    )
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(structlog.stdlib.ProcessorFormatter(foreign_pre_chain=shared, processor=last))
-    root = logging.getLogger()
-    root.handlers[:] = [handler]
-    root.setLevel(logging.WARNING if not verbose else level)
-    logging.getLogger("uraniborg.access").setLevel(logging.INFO)
 
 
 def cli() -> None:
     """The console script: an error that is told needs no traceback."""
     try:
-        commands(standalone_mode=True)
+        commands()
     except (ArchiveError, StorageError) as problem:
         click.echo(f"uraniborg: {problem}", err=True)
         sys.exit(2)

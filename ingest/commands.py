@@ -1,4 +1,4 @@
-"""`uraniborg ingest`: files by name, a folder to watch, and what would be recorded of a file and why."""
+"""`uraniborg ingest files` and `watch`: files by name, and a drop folder."""
 
 import json
 import logging
@@ -13,39 +13,16 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from archive.app.context import Context
 from archive.app.opened import OpenedArchive
 from archive.vo.errors import ArchiveError
-from ingest.describe import describe_path
-from ingest.describe.facts import RefusedError
+from ingest.describing import mappings_of
 from ingest.dropfolder import Claim, DropFolder
-from ingest.instruments import Mapping, load_mappings
 from ingest.service import IngestService, Offer, Report, Seam, offer, offers
+from storage.errors import StorageError
 
 log = logging.getLogger(__name__)
 GiB = 1024**3
-SHIPPED = Path(__file__).parent / "instruments" / "mappings"
 
 
-class _FilesByDefault(click.Group):
-    """`ingest FILE...` is `ingest files FILE...`: the word is only needed for a file called watch or describe."""
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        if args and args[0] not in self.commands:
-            args = ["files", *args]
-        return super().resolve_command(ctx, args)
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        if args and args[0] not in (*self.commands, "--help"):
-            args = ["files", *args]
-        return super().parse_args(ctx, args)
-
-
-@click.group("ingest", cls=_FilesByDefault)
-def ingest_commands() -> None:
-    """Take files in: `ingest FILE|DIR...`, or watch a drop folder."""
-
-
-@ingest_commands.command("files")
+@click.command("files")
 @click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--collection", help="Collection of all these files, instead of the first folder's name.")
 @click.option("--root", type=click.Path(file_okay=False, path_type=Path), help="Folder that files are named from.")
@@ -64,7 +41,7 @@ def files(
         sys.exit(1)
 
 
-@ingest_commands.command("watch")
+@click.command("watch")
 @click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option("--collection", help="Collection of all files, instead of the first folder's name.")
 @click.option("--once", is_flag=True, help="Take what is there and end.")
@@ -114,56 +91,17 @@ def _offer_of(claim: Claim, folder: Path, collection: str | None, default_collec
     return offer(claim.path, claim.relative_path, source, collection, default_collection)
 
 
-@ingest_commands.command("describe")
-@click.argument("path", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option("--collection", default="default", show_default=True)
-@click.option("--json", "as_json", is_flag=True)
-@click.option("--mappings", type=click.Path(exists=True, file_okay=False, path_type=Path), help="Your own mappings.")
-@click.pass_obj
-def describe(context: Context, path: Path, collection: str, as_json: bool, mappings: Path | None) -> None:
-    """What would be recorded of a file, and why: each field, its value, and where it came from. Nothing is stored."""
-    try:
-        description = describe_path(
-            path,
-            collection=collection,
-            relative_path=path.name,
-            mappings=mappings_of(mappings or context.settings.ingest.mappings),
-            authority=context.settings.access.authority,
-        )
-    except RefusedError as refusal:
-        for finding in refusal.findings:
-            click.echo(str(finding))
-        sys.exit(1)
-    if as_json:
-        rows = [{"field": f.field, "value": f.value, "source": f.source, "why": f.why} for f in description.facts]
-        click.echo(json.dumps(rows, default=str, indent=2))
-        return
-    for fact in description.facts:
-        if fact.field != "header":
-            click.echo(f"{fact.field:20} {_short(fact.value):40} {fact.source}{': ' + fact.why if fact.why else ''}")
-    for finding in description.findings:
-        click.echo(str(finding))
-
-
-def _short(value: object, width: int = 60) -> str:
-    text = str(value)
-    return text if len(text) <= width else text[: width - 1] + "…"
-
-
-def mappings_of(folder: Path | None) -> tuple[Mapping, ...]:
-    """The mappings shipped, and an operator's own, which replace those of the same name."""
-    return load_mappings(SHIPPED, *([folder] if folder else []))
-
-
 def ingest_service(
     archive: OpenedArchive, *, replace: bool = False, passed: Callable[[Seam], None] = lambda seam: None
 ) -> IngestService:
-    """The service as the archive's settings make it."""
+    """The service as the archive's settings make it. UnavailableError: its database is not there."""
     settings = archive.settings
+    with failures.told():
+        engine, sphere = archive.engines.writer, archive.sphere
     return IngestService(
-        archive.engines.writer,
+        engine,
         archive.store,
-        archive.sphere,
+        sphere,
         mappings=mappings_of(settings.ingest.mappings),
         authority=settings.access.authority,
         reader_role=archive.urls.reader.username or "",
@@ -176,7 +114,10 @@ def ingest_service(
 def ingest_all(
     service: IngestService, found: Iterable[Offer], *, show: bool, as_json: bool = False, quiet: bool = False
 ) -> list[Report]:
-    """Take all offers in, with a progress bar (show); quiet: only quarantined files are told one by one."""
+    """Take all offers in, with a progress bar (show); quiet: only quarantined files are told one by one.
+
+    What is wrong with a file is in its report. UnavailableError, StorageError: the archive failed, and the run ends.
+    """
     found = list(found)
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
@@ -184,7 +125,12 @@ def ingest_all(
     with Progress(*columns, console=console, disable=not show, transient=False) as progress:
         task = progress.add_task("ingesting", total=len(found))
         for each in found:
-            reports.append(service.take(each))
+            try:
+                reports.append(service.take(each))
+            except (ArchiveError, StorageError):
+                progress.stop()
+                click.echo(f"stopped at {len(reports)} of {len(found)} files", err=True)
+                raise
             progress.advance(task)
             if as_json or reports[-1].outcome == "quarantined" or not (quiet or console.is_terminal):
                 _tell(reports[-1], as_json)

@@ -3,7 +3,7 @@
 The same for /sync and for a job of /async: `TapService.start` makes an Answer, whose bytes the caller sends or stores.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import BinaryIO, Literal
@@ -12,7 +12,8 @@ import psycopg
 from psycopg_pool import ConnectionPool
 
 from archive.access.identity import User
-from archive.holdings.published import PublishedTables, quoted
+from archive.holdings.catalogues import as_stored
+from archive.holdings.published import Published, PublishedTables, quoted
 from archive.sphere.sphere import Sphere
 from archive.vo.columns import Table
 from archive.vo.dali import Parameters, Upload
@@ -86,6 +87,8 @@ class TapService:
         self._published = published
         self._sphere = sphere
         self.limits = limits
+        # Made anew only when something was published: `tables()` gives the same mapping until then.
+        self._schema: tuple[Mapping[str, Published], PublishedSchema] = ({}, PublishedSchema({}))
 
     def prepare(self, parameters: Parameters, user: User, *, timeout_s: float) -> "Prepared":
         """Read and check a request, its uploads too; nothing has run yet, so a mistake costs nothing."""
@@ -109,13 +112,15 @@ class TapService:
 
     def schema(self, uploads: Sequence[queries.Upload] = ()) -> PublishedSchema:
         """What a query may name: what is published now, and its own uploads."""
-        tables = {
-            name: PublishedTable(published.table, published.sql_name)
-            for name, published in self._published.tables().items()
-        }
-        for upload in uploads:
-            tables[upload.table.name.lower()] = PublishedTable(upload.table, upload.sql_name)
-        return PublishedSchema(tables)
+        published = self._published.tables()
+        known, schema = self._schema
+        if known is not published:
+            schema = PublishedSchema({name: PublishedTable(one.table, one.sql_name) for name, one in published.items()})
+            self._schema = (published, schema)
+        if not uploads:
+            return schema
+        theirs = {each.table.name.lower(): PublishedTable(each.table, each.sql_name) for each in uploads}
+        return PublishedSchema({**schema.tables, **theirs})
 
     def _translate(self, text: str, maxrec: int, uploads: tuple[queries.Upload, ...]) -> Statement:
         tree = parse(text, max_depth=self.limits.max_depth)
@@ -128,7 +133,7 @@ class TapService:
         else:
             with self._fetcher.fetch(upload.url or "", max_bytes=self.limits.upload_max_bytes) as file:
                 read = self._read(file)
-        table = Table(f"{UPLOAD_SCHEMA}.{upload.name}", read.columns)
+        table = as_stored(Table(f"{UPLOAD_SCHEMA}.{upload.name}", read.columns))
         return queries.Upload(table, read.batches, quoted(f"{UPLOAD_SCHEMA}_{upload.name.lower()}"))
 
     def _read(self, file: BinaryIO) -> UploadedTable:

@@ -1,6 +1,5 @@
-"""`uraniborg settings`, `serve`, `worker` and `doctor`: running the archive and looking after it."""
+"""`uraniborg serve`, `worker`, `db` and `doctor`: running the archive and looking after it."""
 
-import json
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,20 +13,6 @@ from archive.database.commands import DatabaseTools, make_commands, show
 from archive.database.doctor import Finding, examine
 from archive.holdings import published
 from storage.errors import StorageError
-
-
-@click.command("settings")
-@click.option("--json", "as_json", is_flag=True, help="As a JSON object by key.")
-@click.pass_obj
-def settings_command(context: Context, as_json: bool) -> None:
-    """The settings in force, and where each came from. Secrets are masked."""
-    rows = list(context.loaded.rows())
-    if as_json:
-        click.echo(json.dumps({key: {"value": value, "origin": origin} for key, value, origin, _ in rows}, indent=2))
-        return
-    width = max(len(key) for key, *_ in rows)
-    for key, value, origin, description in rows:
-        click.echo(f"{key:{width}}  {value or '-':24}  {origin:20}  {description}")
 
 
 def _server_options(function: Callable[..., None]) -> Callable[..., None]:
@@ -134,11 +119,4 @@ def _database_tools(context: click.Context) -> Iterator[DatabaseTools]:
     )
 
 
-COMMANDS: tuple[click.Command, ...] = (
-    settings_command,
-    serve_command,
-    worker_command,
-    web_command,
-    make_commands(_database_tools),
-    doctor_command,
-)
+database_commands = make_commands(_database_tools)

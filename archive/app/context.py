@@ -3,14 +3,17 @@
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
-from sqlalchemy import Engine, MetaData
-from starlette.types import ASGIApp
 
-from archive.app.opened import OpenedArchive
 from archive.settings import Loaded, Settings
+
+if TYPE_CHECKING:  # the base install has none of these, and runs the commands that need none
+    from sqlalchemy import Engine, MetaData
+    from starlette.types import ASGIApp
+
+    from archive.app.opened import OpenedArchive
 
 
 class Context:
@@ -18,9 +21,9 @@ class Context:
 
     def __init__(
         self,
-        create_app: Callable[[Settings, OpenedArchive], ASGIApp],
-        run_jobs: Callable[[OpenedArchive], None],
-        metadata: Callable[[], Sequence[MetaData]],
+        create_app: "Callable[[Settings, OpenedArchive], ASGIApp]",
+        run_jobs: "Callable[[OpenedArchive], None]",
+        metadata: "Callable[[], Sequence[MetaData]]",
     ) -> None:
         """What only the front door knows, because it knows every room: the application, its jobs, its tables."""
         self.create_app = create_app
@@ -42,13 +45,15 @@ class Context:
         return self.loaded.settings
 
     @cached_property
-    def archive(self) -> OpenedArchive:
+    def archive(self) -> "OpenedArchive":
+        from archive.app.opened import OpenedArchive
+
         archive = OpenedArchive(self.settings)
         click.get_current_context().find_root().call_on_close(archive.close)
         return archive
 
     @property
-    def writer(self) -> Engine:
+    def writer(self) -> "Engine":
         return self.archive.engines.writer
 
 

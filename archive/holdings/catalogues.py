@@ -14,9 +14,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 from psycopg import sql
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, func, select, text
 
 from archive.holdings import published
+from archive.holdings.queries import lock
+from archive.holdings.tables import arc
 from archive.sphere.sphere import Sphere
 from archive.vo.columns import Column, Table
 
@@ -32,18 +34,23 @@ _TYPES = {
     "char": "text",
     "unicodeChar": "text",
 }
+_TEXT_SHAPES = frozenset({"adql:REGION", "adql:POINT", "adql:TIMESTAMP", "adql:CLOB"})
 
 
 def postgres_type(column: Column) -> str:
     """The PostgreSQL type that holds a VOTable column."""
     if column.xtype == "timestamp":
         return "timestamp"
-    if column.xtype == "adql:REGION":
-        return "double precision[]"
     base = _TYPES.get(column.datatype)
     if base is None:
         raise ValueError(f"column {column.name}: {column.datatype} is not stored")
     return base if column.arraysize is None or base == "text" else f"{base}[]"
+
+
+def as_stored(table: Table) -> Table:
+    """The table with its columns as they can be asked for: a region that came as text is text, not a shape."""
+    columns = (replace(column, xtype=None) if column.xtype in _TEXT_SHAPES else column for column in table.columns)
+    return replace(table, columns=tuple(columns))
 
 
 def position_columns(table: Table) -> tuple[str, str] | None:
@@ -51,6 +58,25 @@ def position_columns(table: Table) -> tuple[str, str] | None:
     ra = [column.name for column in table.columns if column.ucd == "pos.eq.ra;meta.main"]
     dec = [column.name for column in table.columns if column.ucd == "pos.eq.dec;meta.main"]
     return (ra[0], dec[0]) if len(ra) == 1 and len(dec) == 1 else None
+
+
+def name_for(connection: Connection, wanted: str, file_id: str) -> str:
+    """The table name that a file's catalogue goes by, kept for it until the transaction ends.
+
+    The one it has, else the one wanted, with a number if another file's catalogue (or a relation that is nobody's)
+    has it: two files called `sources.csv` are two tables.
+    """
+    c = arc.published.c
+    has = connection.execute(select(c.table_name).where(c.file_id == file_id).order_by(c.table_name).limit(1)).scalar()
+    name, number = has or wanted, 1
+    while True:
+        lock(connection, f"table {name}")
+        owner = connection.execute(select(c.file_id).where(c.table_name == name)).one_or_none()
+        relation = connection.execute(select(func.to_regclass(published.quoted(name)))).scalar()
+        if owner.file_id == file_id if owner else relation is None:
+            return name
+        number += 1
+        name = f"{wanted}_{number}"
 
 
 def create(
@@ -66,6 +92,7 @@ def create(
 
     reader: the role that may read it. The old relation answers until the caller commits.
     """
+    table = as_stored(table)
     name = published.quoted(table.name)
     columns = ", ".join(f"{published.quoted(column.name)} {postgres_type(column)}" for column in table.columns)
     connection.execute(text(f"DROP TABLE IF EXISTS {name}"))
