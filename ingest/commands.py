@@ -13,6 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from archive.app.context import Context
 from archive.app.opened import OpenedArchive
 from archive.vo.errors import ArchiveError
+from ingest import failures
 from ingest.describing import mappings_of
 from ingest.dropfolder import Claim, DropFolder
 from ingest.service import IngestService, Offer, Report, Seam, offer, offers

@@ -6,8 +6,11 @@ Object first, row second, farewell third, each step repeatable: a crash leaves a
 
 import hashlib
 import logging
+import os
+import stat
+import unicodedata
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -18,19 +21,24 @@ from archive.holdings import catalogues, queries
 from archive.holdings.model import StoredFile
 from archive.sphere.sphere import Sphere
 from archive.vo.errors import ArchiveError
+from ingest import failures
+from ingest.catalogues.model import Catalogue
 from ingest.describe import describe_path
 from ingest.describe.facts import Description, RefusedError
+from ingest.dropfolder import is_finished, printable
 from ingest.findings import Finding, errors
 from ingest.instruments import Mapping
 from storage.catalogue import add_object, append_event
 from storage.checksums import Expected
-from storage.errors import ChecksumMismatch
-from storage.service import ObjectStore
+from storage.errors import ChecksumMismatch, StorageError
+from storage.service import ObjectStore, StoredObject
 
 log = logging.getLogger(__name__)
 Seam = Literal["claim", "hash", "rename", "row", "farewell"]
 Outcome = Literal["accepted", "unchanged", "new_version", "quarantined"]
-_CHUNK = 1024 * 1024
+ATTEMPTS = 3  # at a transaction that a deadlock ended
+FILE_ID_BYTES = 1000  # an index of PostgreSQL takes 2704 bytes, a URL of some servers 2048 characters
+UNPRINTABLE = ("Cc", "Cs", "Zl", "Zp")  # Unicode's categories: control, lone bytes of no UTF-8, line, paragraph
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,21 +114,44 @@ class IngestService:
         self._passed = passed
 
     def take(self, offer: Offer) -> Report:
-        """Take one file in; what is wrong with it is in the report, what is wrong with the archive is raised."""
-        try:
-            self._check_size(offer)
-            description = describe_path(
-                offer.path,
-                collection=offer.collection,
-                relative_path=offer.relative_path,
-                mappings=self._mappings,
-                authority=self._authority,
-            )
-        except RefusedError as refusal:
-            return self._report(offer, "quarantined", None, None, refusal.findings)
+        """Take one file in; what is wrong with it is in the report, what is wrong with the archive is raised.
+
+        Raises UnavailableError (the database, the machine) and StorageError; whatever else goes wrong is the file's.
+        """
+        for attempt in range(1, ATTEMPTS + 1):
+            try:
+                return self._take(offer)
+            except RefusedError as refusal:
+                return self._report(offer, "quarantined", None, None, refusal.findings)
+            except Exception as error:
+                if failures.is_transient(error) and attempt < ATTEMPTS:
+                    log.info("%s: once more after: %s", printable(offer.source), error)
+                    continue
+                failure = failures.of_the_archive(error)
+                if failure is not None:
+                    raise failure from error
+                finding = failures.of_the_file(error)
+                if finding.code == "internal_error":
+                    log.exception("%s: an error that nobody thought of", printable(offer.source))
+                return self._report(offer, "quarantined", None, None, (finding,))
+        raise AssertionError("the loop above returns or raises")
+
+    def _take(self, offer: Offer) -> Report:
+        _check_name(offer)
+        self._check_file(offer)
+        description = describe_path(
+            offer.path,
+            collection=offer.collection,
+            relative_path=offer.relative_path,
+            mappings=self._mappings,
+            authority=self._authority,
+        )
         if errors(description.findings):
-            return self._report(offer, "quarantined", None, None, description.findings)
-        return self._keep(offer, description)
+            raise RefusedError(offer.source, tuple(description.findings))
+        try:
+            return self._keep(offer, description)
+        except RefusedError as refusal:
+            raise RefusedError(offer.source, (*description.findings, *refusal.findings)) from refusal
 
     def _keep(self, offer: Offer, description: Description) -> Report:
         product, findings = description.product, tuple(description.findings)
@@ -130,16 +161,33 @@ class IngestService:
             current = queries.file(connection, product.file_id)
         if current is not None and current.sha256 == sha256:
             return self._report(offer, "unchanged", product.file_id, current.version, findings)
-        taken = self._name_taken(offer, product.file_id, current)
-        if taken is not None:
-            return self._report(offer, "quarantined", None, None, (*findings, taken))
+        self._refuse_taken_name(offer, product.file_id, current)
         try:
             with offer.path.open("rb") as stream:
                 stored = self._store.store(stream, expected=Expected(sha256=sha256))
         except ChecksumMismatch:
-            finding = Finding("error", "file_changed", "file", "it changed while it was read", "offer it when written")
-            return self._report(offer, "quarantined", None, None, (*findings, finding))
+            raise _refused(offer, "file_changed", "it changed while it was read", "offer it when written") from None
         self._passed("rename")
+        try:
+            with self._writer.begin() as connection:
+                outcome, version, more = self._record(connection, offer, description, stored)
+        except Exception as error:
+            # Where the answer to COMMIT was lost the row may be there: then the bytes stay, and scrub judges.
+            if failures.rolled_back(error):
+                self._forget(stored.key)
+            raise
+        if outcome == "unchanged":  # another process was faster with the same bytes
+            self._forget(stored.key)
+        self._passed("row")
+        return self._report(offer, outcome, product.file_id, version, (*findings, *more))
+
+    def _record(
+        self, connection: Connection, offer: Offer, description: Description, stored: StoredObject
+    ) -> tuple[Outcome, int, tuple[Finding, ...]]:
+        """One transaction: the file's row, its object's, its catalogue if it is one, and the event that tells of it."""
+        product = description.product
+        queries.lock(connection, product.file_id)
+        self._refuse_taken_name(offer, product.file_id, queries.file(connection, product.file_id), stored.sha256)
         bytes_ = StoredFile(
             object_key=stored.key,
             size_bytes=stored.size_bytes,
@@ -147,85 +195,103 @@ class IngestService:
             md5=stored.md5,
             media_type=description.media_type,
             file_name=Path(offer.relative_path).name,
-            source=offer.source,
+            source=printable(offer.source),
         )
-        with self._writer.begin() as connection:
-            outcome, version = self._record(connection, description, bytes_)
-            if outcome != "unchanged":
-                add_object(connection, stored)
-        if outcome == "unchanged":  # another process was faster with the same bytes
-            self._store.delete(stored.key)
-        self._passed("row")
-        return self._report(offer, outcome, product.file_id, version, findings)
-
-    def _record(self, connection: Connection, description: Description, stored: StoredFile) -> tuple[Outcome, int]:
-        """One transaction: the file's row, its catalogue if it is one, and the event that tells of it."""
-        product = description.product
-        queries.lock(connection, product.file_id)
         now = datetime.now(UTC)
-        outcome, version = queries.add_version(connection, product, stored, authority=self._authority, now=now)
+        outcome, version = queries.add_version(connection, product, bytes_, authority=self._authority, now=now)
         if outcome == "unchanged":
-            return outcome, version
-        if description.catalogue is not None:
-            catalogue = description.catalogue
-            catalogues.create(
-                connection,
-                catalogue.table,
-                catalogue.batches,
-                self._sphere,
-                reader=self._reader_role,
-                file_id=product.file_id,
-            )
+            return outcome, version, ()
+        add_object(connection, stored)
+        more = self._publish(connection, description.catalogue, product.file_id) if description.catalogue else ()
         detail = {"outcome": outcome, "sha256": stored.sha256, "size_bytes": stored.size_bytes}
         append_event(connection, "archived", product.file_id, version, detail)
-        return outcome, version
+        return outcome, version, more
 
-    def _name_taken(self, offer: Offer, file_id: str, current: queries.HeldFile | None) -> Finding | None:
+    def _publish(self, connection: Connection, catalogue: Catalogue, file_id: str) -> tuple[Finding, ...]:
+        wanted = catalogue.table.name
+        name = catalogues.name_for(connection, wanted, file_id)
+        table = replace(catalogue.table, name=name)
+        catalogues.create(connection, table, catalogue.batches, self._sphere, reader=self._reader_role, file_id=file_id)
+        if name == wanted:
+            return ()
+        return (Finding("info", "table_renamed", "table", f"published as {name}: another file's table is {wanted}"),)
+
+    def _refuse_taken_name(
+        self, offer: Offer, file_id: str, current: queries.HeldFile | None, sha256: str | None = None
+    ) -> None:
         """Two different files of one name from two places are never versions of one."""
         named_by_path = file_id == f"{offer.collection}/{offer.relative_path}"
-        if current is None or not named_by_path or self._replace or current.source == offer.source:
-            return None
-        return Finding(
-            "error",
+        if current is None or not named_by_path or self._replace or current.source == printable(offer.source):
+            return
+        if current.sha256 == sha256:
+            return
+        raise _refused(
+            offer,
             "name_taken",
-            "file",
             f"another file is called {file_id}; it came from {current.source}",
             "give another --collection or --root, or --replace if this is its next version",
         )
 
-    def _check_size(self, offer: Offer) -> None:
-        size = offer.path.stat().st_size
-        if size > self._max_file_bytes:
-            what = f"{size} bytes; at most {self._max_file_bytes} are taken in"
-            finding = Finding("error", "too_large", "file", what, "raise ingest.max_file_gib")
-            raise RefusedError(str(offer.path), (finding,))
+    def _check_file(self, offer: Offer) -> None:
+        status = offer.path.stat()
+        if stat.S_ISDIR(status.st_mode):
+            raise _refused(offer, "unreadable", "this folder cannot be listed", "make it readable and executable")
+        if not stat.S_ISREG(status.st_mode):
+            raise _refused(offer, "not_a_file", "it is a pipe, a socket or a device", "offer a file")
+        if status.st_size > self._max_file_bytes:
+            what = f"{status.st_size} bytes; at most {self._max_file_bytes} are taken in"
+            raise _refused(offer, "too_large", what, "raise ingest.max_file_gib")
+
+    def _forget(self, key: str) -> None:
+        """Remove an object that got no row; what cannot be removed now is scrub's to find."""
+        try:
+            self._store.delete(key)
+        except StorageError as error:
+            log.warning("object %s has no row and cannot be removed: %s", key, error)
 
     def _report(
         self, offer: Offer, outcome: Outcome, file_id: str | None, version: int | None, findings: Sequence[Finding]
     ) -> Report:
-        log.info("%s: %s %s", offer.source, outcome, file_id or "")
-        return Report(offer.source, outcome, file_id, version, tuple(findings))
+        source = printable(offer.source)
+        log.info("%s: %s %s", source, outcome, file_id or "")
+        return Report(source, outcome, file_id, version, tuple(findings))
 
 
 def offers(paths: Sequence[Path], *, collection: str | None, root: Path | None, default_collection: str) -> list[Offer]:
     """The files below the paths, each with the collection and the name it would go by.
 
     A folder's first level of folders are its collections (`survey/field1/x.fits` of folder `.` is `field1/x.fits` in
-    collection survey), unless `collection` is given; a file without one is in the default collection. A path is
-    relative to `root`, else to the folder that was named, else (a file named by itself) absolute.
+    collection survey), unless `collection` is given; files beside them belong to a collection of the folder's own name,
+    a file named by itself to the default one. A path is relative to `root`, else to the folder that was named, else (a
+    file named by itself) absolute. Of a folder, hidden and unfinished files (`.part`) are left alone.
     """
     found: list[Offer] = []
     for path in (each.absolute() for each in paths):
         if not path.exists():
             raise ArchiveError(f"{path}: there is no such file or folder")
         base = (root.absolute() if root else None) or (path if path.is_dir() else Path(path.anchor))
-        inside = sorted(each for each in path.rglob("*") if each.is_file()) if path.is_dir() else [path]
-        for each in inside:
-            if any(part.startswith(".") for part in each.relative_to(path).parts):
-                continue
-            found.append(offer(each, each.relative_to(base).as_posix(), str(each), collection, default_collection,
-                               folders=path.is_dir() or root is not None))  # fmt: skip
+        if not path.is_relative_to(base):
+            raise ArchiveError(f"{path} does not lie below {base}: name a --root that it lies in")
+        default = path.name if path.is_dir() and path.name else default_collection
+        folders = path.is_dir() or root is not None
+        found += [
+            offer(each, each.relative_to(base).as_posix(), str(each), collection, default, folders=folders)
+            for each in (_inside(path) if path.is_dir() else [path])
+        ]
     return found
+
+
+def _inside(folder: Path) -> list[Path]:
+    """All finished files below a folder, sorted; and folders that cannot be listed, so that a report tells of them."""
+    found: list[Path] = []
+
+    def unlisted(error: OSError) -> None:
+        found.append(Path(error.filename))
+
+    for top, folders, names in os.walk(folder, onerror=unlisted):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        found += [Path(top) / name for name in names if is_finished(name)]
+    return sorted(found)
 
 
 def offer(
@@ -247,3 +313,19 @@ def offer(
 def _sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _check_name(offer: Offer) -> None:
+    """A name becomes a file_id, part of URLs, of IVOIDs and of reports: it must be text, and of some length only."""
+    name = f"{offer.collection}/{offer.relative_path}"
+    if any(unicodedata.category(each) in UNPRINTABLE for each in name):
+        what = f"its name holds control characters, or bytes that are no UTF-8: {printable(name)}"
+        raise _refused(offer, "name_unprintable", what, "rename it")
+    size = len(name.encode())
+    if size > FILE_ID_BYTES:
+        what = f"its name with folders has {size} bytes; a file_id has at most {FILE_ID_BYTES}"
+        raise _refused(offer, "name_too_long", what, "rename it, or name a --root nearer to it")
+
+
+def _refused(offer: Offer, code: str, what: str, mend: str) -> RefusedError:
+    return RefusedError(printable(offer.source), (Finding("error", code, "file", what, mend),))
