@@ -205,10 +205,13 @@ def _two_systems(file: FitsFile, hdu: Hdu, tolerance_arcsec: float = 60.0) -> li
 def _separation_arcsec(hdu: Hdu, plate: Celestial) -> float | None:
     """How far the plate solution's place of CRPIX is from CRVAL."""
     header = hdu.header
-    lon, lat = (float(header[f"CRVAL{i}"]) for i in (1, 2))
+    numbers = [header.get(key, 1.0) for key in ("CRVAL1", "CRVAL2", "CRPIX1", "CRPIX2")]
+    if not all(isinstance(number, int | float) for number in numbers):
+        return None
+    lon, lat = float(numbers[0]), float(numbers[1])
     if not str(header["CTYPE1"]).upper().startswith("RA") or not -90 <= lat <= 90:
         return None
-    x, y = (np.array([float(header.get(f"CRPIX{i}", 1.0)) - 1]) for i in (1, 2))
+    x, y = (np.array([float(number) - 1]) for number in numbers[2:])
     vector = plate.to_icrs(x, y)[0]
     if not np.isfinite(vector).all():
         return None

@@ -141,7 +141,7 @@ def _header(block: bytes, index: int, findings: list[Finding]) -> fits.Header:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         header = fits.Header.fromstring(block.decode("ascii"))
-        bad = [i for i, card in enumerate(header.cards) if not _readable(card)]
+        bad = [i for i, card in enumerate(header.cards) if not readable(card)]
         names = [str(header.cards[i].rawkeyword)[:30] for i in bad]
         for i in reversed(bad):
             del header[i]
@@ -160,7 +160,8 @@ def _unprintable_cards(block: bytes) -> set[int]:
     return {match.start() // CARD * CARD for match in UNPRINTABLE.finditer(block)}
 
 
-def _readable(card: fits.Card) -> bool:
+def readable(card: fits.Card) -> bool:
+    """True if astropy can tell the card's keyword, value and comment, and write it again."""
     # Commentary is any text, and headers hold thousands of such cards.
     if card.rawkeyword in ("HISTORY", "COMMENT", ""):
         return True

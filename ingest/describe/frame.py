@@ -77,9 +77,7 @@ def describe_path(
             file.findings.extend(checks.check_open(file, verify_sums=verify_sums))
             if errors(file.findings):
                 raise RefusedError(relative_path, tuple(file.findings))
-            return describe(
-                file, collection=collection, relative_path=relative_path, mappings=mappings, authority=authority
-            )
+            return _described(file, collection, relative_path, mappings, authority)
     facts = Facts()
     add_identity(facts, Keywords(()), collection, relative_path)
     catalogues = _module("catalogues")
@@ -91,6 +89,22 @@ def describe_path(
     return Description(
         product(facts, relative_path), tuple(facts), tuple(facts.findings), facts.catalogue, facts.media_type
     )
+
+
+def _described(
+    file: FitsFile, collection: str, relative_path: str, mappings: Sequence[Mapping], authority: str
+) -> Description:
+    """describe(), for files from outside: whatever nonsense a header makes a library trip over, the run goes on."""
+    try:
+        return describe(
+            file, collection=collection, relative_path=relative_path, mappings=mappings, authority=authority
+        )
+    except ArchiveError:
+        raise
+    except Exception as error:
+        what = f"describing it failed ({type(error).__name__}: {' '.join(str(error).split())[:200]})."
+        finding = Finding("error", "description_failed", "header", what, "correct the header, and report this to us.")
+        raise RefusedError(relative_path, (*file.findings, finding)) from error
 
 
 def product(facts: Facts, name: str) -> DataProduct:

@@ -135,7 +135,11 @@ def celestial(file: FitsFile, hdu: Hdu) -> Celestial | None:
     if max(lng, lat) >= ndim:
         raise WcsError(_rejected(hdu, ValueError("the celestial axes are not among the data's axes")))
     first, second = sorted((lng, lat))
-    two = full.celestial
+    try:
+        two = full.celestial
+    # Axes that mix sky and spectrum cannot be told apart (wcslib error 13).
+    except Exception as error:
+        raise WcsError(_rejected(hdu, error)) from error
     axes = (ndim - 1 - first, ndim - 1 - second)
     shape = (hdu.shape[axes[1]], hdu.shape[axes[0]])
     return Celestial(two, axes, _frame(two), shape)

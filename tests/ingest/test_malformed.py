@@ -1,9 +1,11 @@
-"""Every malformed file of the shared data has the verdict that docs/malformed.md gives it; none raises anything else."""
+"""Every malformed file of the shared data has the verdict of docs/malformed.md; no damage raises anything else."""
 
 import re
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from ingest.describe import RefusedError, describe_path
 from ingest.findings import errors
@@ -47,3 +49,26 @@ def test_a_malformed_file_has_the_verdict_of_the_documentation(name: str) -> Non
         return
     assert verdict == "accepted"
     assert {finding.code for finding in description.findings if finding.level == "warning"} == codes
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    name=st.sampled_from(
+        ["images/small_sip_apogee.fits", "cubes/m17sw_alma_unittest.fits", "images/m13_dss_rice.fits"]
+    ),
+    cards=st.lists(
+        st.tuples(st.integers(0, 70), st.sampled_from(["1E308", "NaN", "-9", "'x'", "T", "0", "(1,2)"])), max_size=8
+    ),
+)
+def test_no_nonsense_in_a_header_harms_the_run(tmp_path: Path, name: str, cards: list[tuple[int, str]]) -> None:
+    data = bytearray(shared_data(*name.split("/")).read_bytes())
+    for index, value in cards:
+        data[index * 80 + 10 : index * 80 + 30] = value.rjust(20).encode()
+    (tmp_path / "odd.fits").write_bytes(bytes(data))
+    try:
+        describe_path(
+            tmp_path / "odd.fits", collection="c", relative_path="odd.fits", mappings=mappings(), authority="a.org"
+        )
+    except RefusedError as refused:
+        assert errors(refused.findings)
+        assert "description_failed" not in {finding.code for finding in refused.findings}
