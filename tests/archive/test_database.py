@@ -1,6 +1,8 @@
 """Roles and their rights, migrations and drift, the doctor, on both databases: asked as each role asks."""
 
 import shutil
+import subprocess
+import sys
 import time
 import tomllib
 from collections.abc import Iterator
@@ -275,6 +277,17 @@ def migrated(engines: Engines, scripts: Path) -> Engines:
     migrate.revision(engines.owner, "Stars", metadata=[declared()], scripts=scripts)
     migrate.upgrade(engines.owner, metadata=[declared()], scripts=scripts)
     return engines
+
+
+def test_the_migrations_of_this_repository_make_the_tables_that_its_rooms_declare(engines: Engines) -> None:
+    migrate.upgrade(engines.owner)
+    migrate.check(engines.owner)
+    # The same from the shell, for whoever knows Alembic.
+    url = engines.urls.owner.render_as_string(hide_password=False)
+    words = [sys.executable, "-m", "alembic", "-x", f"url={url}", "check"]
+    done = subprocess.run(words, cwd=migrate.SCRIPTS.parents[1], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "No new upgrade operations detected" in done.stdout
 
 
 DRIFT_AND_BACK = {
