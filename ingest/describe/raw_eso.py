@@ -100,10 +100,11 @@ def describe(file: FitsFile, facts: Facts) -> None:
 
 
 def _kind(file: FitsFile, facts: Facts, keywords: Keywords, category: str) -> None:
+    origin = keywords.text("ORIGIN")
     if _calibration_product(file, keywords):
         facts.add("kind", "mcalib", "ESO DPR CATG, PRO CATG", "a pipeline's product of calibrations")
         facts.add("calib_level", 2, "ESO PRO CATG", "reduced")
-    elif keywords.text("ORIGIN") and str(keywords.text("ORIGIN")[0]).startswith("ESO-MIDAS") and not category:  # type: ignore[index]
+    elif not category and origin is not None and origin[0].startswith("ESO-MIDAS"):
         facts.add("kind", "product", "ORIGIN", "written by MIDAS, without DPR keywords: reduced")
         facts.add("calib_level", 2, "ORIGIN", "reduced")
     else:
