@@ -129,7 +129,9 @@ def _maybe_fits(path: Path, head: bytes) -> bool:
         name = name.removesuffix(suffix)
     claims = name.endswith((".fits", ".fit", ".fts", ".fits.fz", ".fz", ".mt", ".ffits"))
     packed = head.startswith((GZIP, BZIP2, LZW)) and "." not in name
-    return head.startswith((b"SIMPLE  =", b"XTENSION=")) or claims or packed or not head
+    # A header printed as lines of text is a document about a FITS file.
+    cards = head.startswith((b"SIMPLE  =", b"XTENSION=")) and b"\n" not in head[:160]
+    return cards or claims or packed or not head
 
 
 def _informative(file: FitsFile) -> list[int]:

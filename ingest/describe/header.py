@@ -254,6 +254,8 @@ def _decompressed(file: FitsFile, hdu: Hdu) -> Hdu:
             warnings.simplefilter("ignore")
             unpacked = file.astropy()[hdu.index]
             header, shape = unpacked.header.copy(), tuple(unpacked.shape)
+            if not all(isinstance(axis, int) and axis >= 0 for axis in shape):
+                raise ValueError(f"ZNAXISn are {shape!r}")
             for index in reversed([i for i, card in enumerate(header.cards) if not blocks.readable(card)]):
                 del header[index]
     # As in FitsFile._data: one meaning for every way the library has of saying it.
