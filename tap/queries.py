@@ -149,6 +149,8 @@ class RunningQuery:
             self._pool.putconn(connection)
 
     def _begin(self, connection: Connection[tuple[object, ...]]) -> None:
+        if self._statement.uploads:  # first of all, as PostgreSQL wants it; taken back below
+            connection.execute("SET TRANSACTION READ WRITE")
         timeout_ms = str(max(1, int(self._timeout_s * 1000)))
         connection.execute("SELECT set_config('statement_timeout', %s, true)", (timeout_ms,))
         for upload in self._statement.uploads:

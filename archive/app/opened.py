@@ -97,7 +97,7 @@ class OpenedArchive:
 
         def configure(connection: psycopg.Connection[tuple[object, ...]]) -> None:
             connection.prepare_threshold = None  # a plan for these very parameters, always
-            for name, value in {**told, "jit": "off", "default_transaction_read_only": "off"}.items():
+            for name, value in {**told, "jit": "off", "default_transaction_read_only": "on"}.items():
                 connection.execute("SELECT set_config(%s, %s, false)", (name, value))
             connection.commit()
 
