@@ -145,13 +145,16 @@ def _table_form(hdu: Hdu) -> list[Finding]:
     header = hdu.raw_header
     if hdu.kind != "table" or header.get("ZIMAGE") is True:
         return []
-    width = 0
-    for i in range(1, (header.get("TFIELDS") or 0) + 1):
+    width, count = 0, header.get("TFIELDS")
+    if not isinstance(count, int):
+        what = "the number of columns is not told."
+        return [Finding("error", "structure_invalid", f"{hdu.label} TFIELDS", what, "write TFIELDS (FITS 4.0 §7.3.1).")]
+    for i in range(1, count + 1):
         form = TFORM.match(str(header.get(f"TFORM{i}", "")))
         if form is None:
             return [Finding("warning", "tform_unknown", f"{hdu.label} TFORM{i}", "the column has no readable TFORM.")]
-        count = int(form[1]) if form[1] else 1
-        width += -(-count // 8) if form[2] == "X" else count * WIDTHS[form[2]]
+        repeat = int(form[1]) if form[1] else 1
+        width += -(-repeat // 8) if form[2] == "X" else repeat * WIDTHS[form[2]]
     if width == header.get("NAXIS1"):
         return []
     what = f"the columns are {width} bytes wide, NAXIS1 says {header.get('NAXIS1')}."

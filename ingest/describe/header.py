@@ -238,7 +238,9 @@ def _hdu(raw: blocks.RawHdu, findings: list[Finding]) -> Hdu:
     if kind in ("table", "ascii"):
         shape = (raw.axes[1],) if len(raw.axes) > 1 else (0,)
         count = header.get("TFIELDS", 0)
-        columns = tuple(str(header.get(f"TTYPE{i}", "")).strip() for i in range(1, (count or 0) + 1))
+        columns = tuple(
+            str(header.get(f"TTYPE{i}", "")).strip() for i in range(1, (count if isinstance(count, int) else 0) + 1)
+        )
     name = str(header.get("EXTNAME", "")).strip().upper()
     return Hdu(
         raw.index, name, kind, header, shape, columns, False, (raw.start, raw.start + raw.size), raw.header_start

@@ -32,7 +32,11 @@ def _table(file: FitsFile) -> Hdu | None:
 
 
 def _is_map(hdu: Hdu) -> bool:
-    return "NSIDE" in hdu.header and str(hdu.header.get("PIXTYPE", "")).strip().upper() == "HEALPIX"
+    return (
+        isinstance(hdu.header.get("NSIDE"), int)
+        and hdu.header["NSIDE"] > 0
+        and str(hdu.header.get("PIXTYPE", "")).strip().upper() == "HEALPIX"
+    )
 
 
 def _is_moc(hdu: Hdu) -> bool:
@@ -75,10 +79,12 @@ def describe(file: FitsFile, facts: Facts) -> None:
 
 
 def _covers_all(table: Hdu, nside: int) -> bool:
-    """All pixels are there, by FIRSTPIX and LASTPIX, or OBJECT = FULLSKY; a partial map lists its pixels."""
-    if str(table.header.get("INDXSCHM", "IMPLICIT")).strip().upper() == "EXPLICIT":
+    """All pixels are there, by FIRSTPIX and LASTPIX; a partial map lists its pixels."""
+    first, last = table.header.get("FIRSTPIX", 0), table.header.get("LASTPIX")
+    if not isinstance(first, int) or not isinstance(last, int):
         return False
-    return bool(table.header.get("LASTPIX", -1) - table.header.get("FIRSTPIX", 0) + 1 == 12 * nside**2)
+    explicit = str(table.header.get("INDXSCHM", "IMPLICIT")).strip().upper() == "EXPLICIT"
+    return not explicit and last - first + 1 == 12 * nside**2
 
 
 def _describe_tile(hdu: Hdu, facts: Facts) -> None:
