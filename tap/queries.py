@@ -6,12 +6,13 @@ come by libpq's chunked mode, so neither side holds more than a page. Knows SQL,
 
 import itertools
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import psycopg
 import pyarrow as pa
 from psycopg import Connection, sql
+from psycopg.rows import scalar_row
 from psycopg_pool import ConnectionPool, PoolTimeout
 
 from archive.holdings.catalogues import copy_batches, position_columns, postgres_type
@@ -20,6 +21,7 @@ from archive.sphere.sphere import Sphere
 from archive.vo.arrow import arrow_schema
 from archive.vo.columns import Column, Table
 from archive.vo.errors import ArchiveError, QueryError, QueryTimeoutError, UnavailableError
+from tap.rows import as_records, record_batch
 
 log = logging.getLogger(__name__)
 
@@ -82,7 +84,7 @@ class RunningQuery:
         self._maxrec = maxrec
         self._schema = arrow_schema(statement.columns)
         self._connection: Connection[tuple[object, ...]] | None = None
-        self._rows: Iterator[tuple[object, ...]] = iter(())
+        self._rows: Iterator[bytes] = iter(())
         self._first: pa.RecordBatch | None = None
         self._cancelled = False
 
@@ -156,9 +158,9 @@ class RunningQuery:
         for upload in self._statement.uploads:
             _fill(connection, upload, self._sphere)
         connection.execute("SET TRANSACTION READ ONLY")
-        cursor = connection.cursor(binary=True)
+        cursor = connection.cursor(binary=True, row_factory=scalar_row)
         self._rows = cursor.stream(
-            self._statement.sql.encode(), dict(self._statement.parameters), size=self._batch_rows
+            as_records(self._statement.sql).encode(), dict(self._statement.parameters), size=self._batch_rows
         )
 
     def _next_batch(self) -> pa.RecordBatch | None:
@@ -173,8 +175,8 @@ class RunningQuery:
             rows = rows[:room]
             if not rows:
                 return None
-        arrays = [_array(values, field) for values, field in zip(zip(*rows, strict=True), self._schema, strict=True)]
-        return pa.RecordBatch.from_arrays(arrays, schema=self._schema)
+        assert self._connection is not None
+        return record_batch(rows, self._schema, self._connection)
 
     def _told(self, problem: BaseException) -> BaseException:
         """The failure in words for who asked; what is no fault of theirs stays as it is and is logged above."""
@@ -193,17 +195,6 @@ class RunningQuery:
             log.error("the database failed during a query: %s", problem)
             return UnavailableError("the database is not there at the moment; try again shortly")
         return problem
-
-
-def _array(values: Sequence[object], field: pa.Field) -> pa.Array:
-    """A column's values as Arrow has them. NUMERIC comes as Decimal, which only becomes a float if told so."""
-    try:
-        return pa.array(values, type=field.type, from_pandas=False)
-    except (pa.ArrowInvalid, pa.ArrowTypeError):
-        convert: Callable[[object], object] = str if pa.types.is_string(field.type) else float  # type: ignore[assignment]
-        if pa.types.is_integer(field.type):
-            convert = int  # type: ignore[assignment]
-        return pa.array([None if value is None else convert(value) for value in values], type=field.type)
 
 
 def _fill(connection: Connection[tuple[object, ...]], upload: Upload, sphere: Sphere) -> None:

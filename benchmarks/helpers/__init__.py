@@ -1,0 +1,99 @@
+"""What the measurements share: an archive of its own with a made catalogue, served by the command that a user types.
+
+Everything lies in a temporary folder, on the embedded server, and is gone at the end.
+"""
+
+import os
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+import psycopg
+
+# The makers and the way to serve are the tests'; a script's own folder is all that Python puts on its path.
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from archive.app.opened import OpenedArchive
+from archive.app.setup import prepare
+from archive.database.engines import psycopg_dsn
+from archive.holdings import catalogues
+from archive.settings import Loaded
+from tests.live import Live, serving
+from tests.made.catalogue import star_table, stars
+from uraniborg import metadata
+
+TABLE = "cat.stars"
+SEED = 20261122
+
+
+@dataclass(frozen=True)
+class Served:
+    """A served archive, and a way to ask its database as the reader role, without the archive between."""
+
+    live: Live
+    archive: OpenedArchive
+
+    def reader(self) -> psycopg.Connection[tuple[Any, ...]]:
+        """A connection of the reader role; the caller closes it."""
+        return psycopg.connect(psycopg_dsn(self.archive.urls.reader, options="-c jit=off -c timezone=UTC"))
+
+    def web_processes(self) -> list[psutil.Process]:
+        """The web workers, below the supervisor."""
+        below = psutil.Process(self.live.process.pid).children(recursive=True)
+        return [process for process in below if "web" in process.cmdline()]
+
+
+@contextmanager
+def prepared(folder: Path, rows: int) -> Iterator[OpenedArchive]:
+    """An archive with the made catalogue, not yet served. rows: 0 for no catalogue."""
+    with OpenedArchive(Loaded.load(folder / "data").settings) as archive:
+        prepare(archive, metadata())
+        if rows:
+            reader = archive.urls.reader.username or ""
+            with archive.engines.begin("writer") as connection:
+                catalogues.create(
+                    connection, star_table(TABLE, rows), stars(rows, seed=SEED), archive.sphere,
+                    reader=reader, file_id="made/stars",
+                )  # fmt: skip
+        yield archive
+
+
+@contextmanager
+def served(rows: int, *, web_workers: int = 1) -> Iterator[Served]:
+    """A served archive with the made catalogue; job workers stay away, so that they take no core."""
+    with tempfile.TemporaryDirectory(prefix="uraniborg-bench-") as name, prepared(Path(name), rows) as archive:
+        command = ("serve", "--web-workers", str(web_workers), "--job-workers", "0")
+        with serving(Path(name) / "data", {}, "embedded", *command) as live:
+            yield Served(live, archive)
+
+
+def quantile(values: Sequence[float], share: float) -> float:
+    """The value below which that share of the values lies."""
+    return statistics.quantiles(values, n=100, method="inclusive")[round(share * 100) - 1]
+
+
+def machine() -> str:
+    """One line on the machine and how busy it was: figures of two machines do not compare, ratios may."""
+    load = os.getloadavg()[0]
+    memory = psutil.virtual_memory().total / 2**30
+    return f"machine: {os.cpu_count()} cores, {memory:.0f} GiB, load {load:.1f} at {time.strftime('%Y-%m-%d %H:%M')}"
+
+
+def show(title: str, header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """A table of text: the first column to the left, numbers to the right."""
+    texts = [[f"{cell:.2f}" if isinstance(cell, float) else str(cell) for cell in row] for row in (header, *rows)]
+    widths = [max(len(row[place]) for row in texts) for place in range(len(header))]
+    lines = [
+        "  ".join(cell.ljust(width) if not place else cell.rjust(width)
+                  for place, (cell, width) in enumerate(zip(row, widths, strict=True)))
+        for row in texts
+    ]  # fmt: skip
+    sys.stdout.write("\n".join([title, *lines, machine(), ""]) + "\n")
+    sys.stdout.flush()

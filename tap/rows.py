@@ -1,0 +1,159 @@
+"""Rows as PostgreSQL sends them, to Arrow columns: a page at a time, and no Python object for a cell.
+
+The query is wrapped so that the server sends each row as one value, in the binary form of a record
+(`record_send`; PostgreSQL, src/backend/utils/adt/rowtypes.c): the number of columns, then for each its type's OID, its
+length in bytes, -1 for NULL, and the value in network order. numpy walks down all rows of a page at once, column by
+column. A bound parameter stays a bound parameter, which COPY would not allow, and a plan stays what it was.
+
+The types of nearly all columns are read this way. Others (NUMERIC, arrays, dates) take psycopg's own loaders, a value
+at a time. Knows bytes and types; no connection is used and no query run here.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import psycopg
+import pyarrow as pa
+from psycopg.pq import Format
+
+from archive.vo.arrow import TIMESTAMP
+
+# OIDs of pg_type.dat, which never change.
+_FIXED: dict[int, np.dtype[Any]] = {
+    16: np.dtype("u1"),  # boolean
+    20: np.dtype(">i8"),
+    21: np.dtype(">i2"),
+    23: np.dtype(">i4"),
+    700: np.dtype(">f4"),
+    701: np.dtype(">f8"),
+    1114: np.dtype(">i8"),  # timestamp, timestamptz: microseconds since 2000, UTC
+    1184: np.dtype(">i8"),
+}
+_BOOLEAN, _INTEGERS, _FLOATS, _INSTANTS = 16, frozenset({20, 21, 23}), frozenset({700, 701}), frozenset({1114, 1184})
+_TEXTS = frozenset({19, 25, 705, 1042, 1043})  # name, text, unknown, char(n), varchar
+_EPOCH_US = 946_684_800_000_000  # 2000-01-01 by the count of 1970
+_FIRST_US, _LAST_US = -62_135_596_800_000_000, 253_402_300_799_999_999  # years 1 to 9999
+_PADDING = bytes(8)  # so that a value may be looked at where a NULL ends the last row
+
+Bytes = npt.NDArray[np.uint8]
+Places = npt.NDArray[np.int64]
+
+
+def as_records(sql: str) -> str:
+    """The query with each row as one value, for `record_batch`. Its rows keep their order."""
+    # With ".*", the name is a table's whatever the columns are called (PostgreSQL, 8.16.5).
+    return f"SELECT pg_catalog.record_send(r.*) FROM ({sql}) AS r"  # noqa: S608 - a translated query
+
+
+def record_batch(rows: Sequence[bytes], schema: pa.Schema, context: psycopg.Connection[Any]) -> pa.RecordBatch:
+    """The rows, as PostgreSQL sent them, as Arrow columns.
+
+    context: whose types the loaders know. psycopg.DataError for a value that Python has nothing for, such as an
+    infinite timestamp; pa.ArrowInvalid for one that its declared type does not hold.
+    """
+    data = np.frombuffer(b"".join([*rows, _PADDING]), np.uint8)
+    ends = np.cumsum(np.fromiter(map(len, rows), np.int64, len(rows)))
+    at = np.concatenate([[0], ends[:-1]])
+    (count,) = _gather(data, at[:1], np.dtype(">i4"))
+    if count != len(schema):
+        raise psycopg.DataError(f"the database sent {count} columns where {len(schema)} were declared")
+    at += 4
+    arrays = []
+    for field in schema:
+        oid = int(_gather(data, at[:1], np.dtype(">u4"))[0])
+        lengths = _gather(data, at + 4, np.dtype(">i4"))
+        at += 8
+        arrays.append(_Cells(data, at, lengths, oid).array(field, context))
+        at += np.maximum(lengths, 0)
+    return pa.RecordBatch.from_arrays(arrays, schema=schema)
+
+
+def _gather(data: Bytes, at: Places, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
+    """The values that begin at these bytes, in the machine's own order."""
+    everywhere = np.ndarray((len(data) - dtype.itemsize + 1,), dtype, data.data, strides=(1,))
+    return everywhere[at].astype(dtype.newbyteorder("="))
+
+
+class _Cells:
+    """One column of a page: where in the page each cell's value begins, and its length in bytes (-1: NULL)."""
+
+    def __init__(self, data: Bytes, at: Places, lengths: npt.NDArray[np.int32], oid: int) -> None:
+        self._data = data
+        self._at = at
+        self._lengths = lengths
+        self._oid = oid
+        valid = lengths >= 0
+        self._valid: npt.NDArray[np.bool_] | None = None if valid.all() else valid
+
+    def array(self, field: pa.Field, context: psycopg.Connection[Any]) -> pa.Array:
+        """As the field's type."""
+        wanted, oid = field.type, self._oid
+        if oid in _TEXTS and pa.types.is_string(wanted):
+            return self._texts()
+        if oid == _BOOLEAN and pa.types.is_boolean(wanted):
+            return pa.array(self._numbers() != 0, mask=self._missing())
+        if oid in _INTEGERS and (pa.types.is_integer(wanted) or pa.types.is_floating(wanted)):
+            # An integer beyond 2**53 becomes the nearest double; one that no integer type holds is an error.
+            return self._plain().cast(wanted, safe=pa.types.is_integer(wanted))
+        if oid in _FLOATS and pa.types.is_floating(wanted):
+            return self._plain().cast(wanted)
+        if oid in _INSTANTS and wanted == TIMESTAMP:
+            instants = self._instants()
+            if instants is not None:
+                return instants
+        return _converted(self._loaded(context), field)
+
+    def _numbers(self) -> npt.NDArray[Any]:
+        return _gather(self._data, self._at, _FIXED[self._oid])
+
+    def _missing(self) -> npt.NDArray[np.bool_] | None:
+        return None if self._valid is None else ~self._valid
+
+    def _plain(self) -> pa.Array:
+        return pa.array(self._numbers(), mask=self._missing(), from_pandas=False)
+
+    def _instants(self) -> pa.Array | None:
+        """None if one of them is infinite or beyond the years that DALI can write: psycopg has the words for that."""
+        instants = self._numbers()
+        if self._valid is not None:
+            instants[~self._valid] = 0
+        outside = (instants < _FIRST_US - _EPOCH_US) | (instants > _LAST_US - _EPOCH_US)
+        if outside.any():
+            return None
+        return pa.array(instants + _EPOCH_US, pa.int64(), mask=self._missing()).cast(TIMESTAMP)
+
+    def _texts(self) -> pa.StringArray:
+        """The page seen as cell, gap, cell, gap and so on, of which Arrow takes the cells."""
+        count = len(self._at)
+        bounds = np.empty(2 * count + 1, np.int64)
+        bounds[0:-1:2] = self._at
+        bounds[1::2] = self._at + np.maximum(self._lengths, 0)
+        bounds[-1] = bounds[-2]
+        bitmap = None
+        if self._valid is not None:
+            bitmap = pa.py_buffer(np.packbits(np.repeat(self._valid, 2), bitorder="little"))
+        page = pa.Array.from_buffers(
+            pa.large_string(), 2 * count, [bitmap, pa.py_buffer(bounds), pa.py_buffer(self._data)]
+        )
+        return page.take(pa.array(np.arange(0, 2 * count, 2))).cast(pa.string())
+
+    def _loaded(self, context: psycopg.Connection[Any]) -> list[object]:
+        load = psycopg.adapt.Transformer(context).get_loader(self._oid, Format.BINARY).load
+        data = self._data.tobytes()
+        return [
+            None if length < 0 else load(data[start : start + length])
+            for start, length in zip(self._at.tolist(), self._lengths.tolist(), strict=True)
+        ]
+
+
+def _converted(values: Sequence[object], field: pa.Field) -> pa.Array:
+    """Python's values as Arrow has them. NUMERIC comes as Decimal, which only becomes a float if told so."""
+    try:
+        return pa.array(values, type=field.type, from_pandas=False)
+    except (pa.ArrowInvalid, pa.ArrowTypeError):
+        convert: Callable[[Any], object] = str if pa.types.is_string(field.type) else float
+        if pa.types.is_integer(field.type):
+            convert = int
+        return pa.array([None if value is None else convert(value) for value in values], type=field.type)
