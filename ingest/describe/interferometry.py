@@ -50,7 +50,8 @@ def _kind(file: FitsFile, facts: Facts) -> None:
     if raw:
         facts.add("calib_level", 1, "ESO PRO CATG", "visibilities not yet calibrated by a star of known diameter")
     facts.add("calib_level", 2, "OI_* tables", "calibrated visibilities")
-    facts.add("o_calib_status", "uncalibrated" if raw else "calibrated", category[1] if category else "OI_* tables")
+    # ObsCore 1.1 §B.6.4 has absolute, relative, normalized and any: no word for what is not calibrated at all.
+    facts.add("o_calib_status", None if raw else "absolute", category[1] if category else "OI_* tables")
 
 
 def _named(file: FitsFile, *names: str) -> list[Hdu]:

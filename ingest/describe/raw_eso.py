@@ -110,7 +110,6 @@ def _kind(file: FitsFile, facts: Facts, keywords: Keywords, category: str) -> No
     else:
         facts.add("kind", "raw", "ESO DPR CATG", "neither pipeline nor author has touched it")
         facts.add("calib_level", 1, "ESO DPR CATG", "raw data in a standard form")
-    facts.add("o_calib_status", "uncalibrated" if facts.get("kind") == "raw" else None, "ESO DPR CATG")
 
 
 def _type(file: FitsFile, facts: Facts, keywords: Keywords) -> None:

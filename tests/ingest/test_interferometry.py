@@ -62,4 +62,4 @@ def test_what_the_pipeline_made_it_from_is_kept() -> None:
 def test_visibilities_without_a_calibrator_are_level_one() -> None:
     product = described(shared_data("raw_eso", "matisse_target_raw_int_0001.fits")).product
     assert (product.dataproduct_type, product.calib_level, product.pro_catg) == ("visibility", 1, "TARGET_RAW_INT")
-    assert product.o_calib_status == "uncalibrated"
+    assert product.o_calib_status is None

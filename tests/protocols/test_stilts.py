@@ -26,10 +26,12 @@ def test_taplint_finds_no_error(live: Live) -> None:
     report: dict[str, Any] = json.loads(
         stilts("taplint", f"tapurl={live.url}/tap", "interface=tap1.1", "report=EWF", "maxrepeat=5", "format=json")
     )
-    found = [entry for stage in report["stages"] for entry in stage.get("reports", [])]
+    found = [entry for section in report["sections"] for entry in section["reports"]]
     wrong = [entry for entry in found if entry["level"] in ("ERROR", "FAILURE")]
     assert not wrong, json.dumps(wrong, indent=1)
-    assert len(report["stages"]) >= 15, "taplint left stages out"
+    assert len(report["sections"]) >= 16, "taplint left stages out"
+    # ADQL 2.1's feature types, which this STILTS does not know, and the columns that taplint itself uploads.
+    assert {entry["code"] for entry in found} <= {"CULF", "YAR1"}
 
 
 def test_datalinklint_finds_no_error_in_one_many_unknown_and_no_ids(live: Live) -> None:
