@@ -6,6 +6,7 @@ come by libpq's chunked mode, so neither side holds more than a page. Knows SQL,
 
 import itertools
 import logging
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -13,7 +14,7 @@ import psycopg
 import pyarrow as pa
 from psycopg import Connection, sql
 from psycopg.rows import scalar_row
-from psycopg_pool import ConnectionPool, PoolTimeout
+from psycopg_pool import ConnectionPool, PoolClosed, PoolTimeout
 
 from archive.holdings.catalogues import copy_batches, position_columns, postgres_type
 from archive.holdings.published import quoted
@@ -24,6 +25,8 @@ from archive.vo.errors import ArchiveError, QueryError, QueryTimeoutError, Unava
 from tap.rows import as_records, record_batch
 
 log = logging.getLogger(__name__)
+_CLOCK_MARGIN_S = 1.0  # PostgreSQL comes first where it can
+_CANCEL_TRIES, _CANCEL_PAUSE_S = 3, 0.2
 
 # What a user's query can bring about, as opposed to what is our fault. Classes of SQLSTATE (PostgreSQL, appendix A).
 _USERS_FAULT = (
@@ -37,17 +40,36 @@ _USERS_FAULT = (
     psycopg.errors.CannotCoerce,
     psycopg.errors.CardinalityViolation,
     psycopg.errors.InvalidColumnReference,
+    psycopg.errors.ProgramLimitExceeded,
     psycopg.errors.StatementTooComplex,
+    psycopg.errors.TooManyArguments,
+    psycopg.errors.TooManyColumns,
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """A table that lives as long as the query; table.name is "tap_upload.<name>"."""
+    """A table that lives as long as the query; table.name is "tap_upload.<name>", sql_name its quoted relation's.
+
+    The relation's columns are c1, c2, ...: PostgreSQL has names of its own, such as xmin, and cuts long ones.
+    """
 
     table: Table
     batches: Sequence[pa.RecordBatch]
     sql_name: str
+
+    @property
+    def sql(self) -> str:
+        """What stands in FROM: the relation under the user's names."""
+        shown = ", ".join(
+            f"{stored} AS {quoted(column.name)}" for stored, column in zip(self.stored, self.table.columns, strict=True)
+        )
+        return f"(SELECT {shown} FROM {self.sql_name})"  # noqa: S608 - quoted identifiers
+
+    @property
+    def stored(self) -> list[str]:
+        """Names of the relation's columns."""
+        return [f"c{number}" for number in range(1, len(self.table.columns) + 1)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,21 +109,40 @@ class RunningQuery:
         self._rows: Iterator[bytes] = iter(())
         self._first: pa.RecordBatch | None = None
         self._cancelled = False
+        self._expired = False
+        self._guard = threading.Lock()  # whose the connection is: given back by one thread, cancelled by another
+        self._talking = threading.RLock()  # who speaks on it: the reader of a page, or the clock
+        self._closed = threading.Event()
+        self._clock: threading.Timer | None = None
 
     def open(self) -> None:
-        """Run up to the first page, so that most failures are known before the first byte is sent."""
+        """Run up to the first page, so that most failures are known before the first byte is sent.
+
+        With maxrec 0 nothing is run, and the answer counts as cut (DALI-05).
+        """
+        if self._maxrec == 0:
+            self.overflow = True
+            return
         try:
-            self._connection = self._pool.getconn()
-        except PoolTimeout:
-            raise UnavailableError("all connections of this service are busy; try again in a moment") from None
+            connection = self._pool.getconn()
+        except (PoolTimeout, PoolClosed):
+            raise UnavailableError("no connection to the database is free; try again in a moment") from None
+        with self._guard:
+            self._connection = connection
         try:
             self._stop_if_cancelled()
-            self._begin(self._connection)
+            self._begin(connection)
             self._stop_if_cancelled()  # it may have come between two statements, when there was nothing to cancel
             self._first = self._next_batch()
         except BaseException as problem:
+            told = self._told(problem)  # while it is known whether the connection was still ours
             self.close()
-            raise self._told(problem) from None
+            raise told from None
+        if self._connection is not None:
+            # PostgreSQL's own timeout does not reach a backend that waits for a client that has stopped reading.
+            self._clock = threading.Timer(self._timeout_s + _CLOCK_MARGIN_S, self._expire)
+            self._clock.daemon = True
+            self._clock.start()
 
     def batches(self) -> Iterator[pa.RecordBatch]:
         """Yield the rows; at most maxrec, `overflow` says afterwards whether there were more."""
@@ -121,22 +162,38 @@ class RunningQuery:
     def cancel(self) -> None:
         """End the query in PostgreSQL; whoever waits for its rows gets an error."""
         self._cancelled = True
-        connection = self._connection
-        if connection is not None:
-            try:
-                connection.cancel_safe(timeout=5.0)
-            except psycopg.Error as problem:
-                log.warning("a query could not be cancelled: %s", problem)
+        for _ in range(_CANCEL_TRIES):  # the first may come just before the query is sent, and meet nothing
+            with self._guard:  # not given back meanwhile, or the next one's query would be cancelled
+                if self._connection is None:
+                    return
+                try:
+                    self._connection.cancel_safe(timeout=5.0)
+                except psycopg.Error as problem:
+                    log.warning("a query could not be cancelled: %s", problem)
+            if self._closed.wait(_CANCEL_PAUSE_S):
+                return
+
+    def _expire(self) -> None:
+        """Time is up, and nobody asks for the next page: the connection goes to others."""
+        with self._talking:
+            self._expired = self._connection is not None
+            self.close()
 
     def _stop_if_cancelled(self) -> None:
         if self._cancelled:
             raise ArchiveError("the query was cancelled")
 
     def close(self) -> None:
-        """Give the connection back, its transaction ended; repeatable."""
-        connection, self._connection = self._connection, None
-        if connection is None:
-            return
+        """Give the connection back, its transaction ended; repeatable, from any thread that is not reading."""
+        with self._guard:
+            connection, self._connection = self._connection, None
+            if connection is not None:
+                self._give_back(connection)
+        self._closed.set()
+        if self._clock is not None:
+            self._clock.cancel()
+
+    def _give_back(self, connection: Connection[tuple[object, ...]]) -> None:
         try:
             close = getattr(self._rows, "close", None)
             if close is not None and not connection.closed:
@@ -148,50 +205,58 @@ class RunningQuery:
             log.info("a connection was given up: %s", problem)
             connection.close()
         finally:
+            self._rows = iter(())
             self._pool.putconn(connection)
 
     def _begin(self, connection: Connection[tuple[object, ...]]) -> None:
-        if self._statement.uploads:  # first of all, as PostgreSQL wants it; taken back below
+        # Sessions of the pool are read only; where an upload is made, first of all, as PostgreSQL wants it.
+        if self._statement.uploads:
             connection.execute("SET TRANSACTION READ WRITE")
         timeout_ms = str(max(1, int(self._timeout_s * 1000)))
         connection.execute("SELECT set_config('statement_timeout', %s, true)", (timeout_ms,))
-        for upload in self._statement.uploads:
-            _fill(connection, upload, self._sphere)
-        connection.execute("SET TRANSACTION READ ONLY")
+        if self._statement.uploads:
+            for upload in self._statement.uploads:
+                _fill(connection, upload, self._sphere)
+            connection.execute("SET TRANSACTION READ ONLY")
         cursor = connection.cursor(binary=True, row_factory=scalar_row)
         self._rows = cursor.stream(
             as_records(self._statement.sql).encode(), dict(self._statement.parameters), size=self._batch_rows
         )
 
     def _next_batch(self) -> pa.RecordBatch | None:
-        if self.overflow:
-            return None
-        rows = list(itertools.islice(self._rows, self._batch_rows))
-        if not rows:
-            return None
-        room = self._maxrec - self.rows
-        if len(rows) > room:
-            self.overflow = True
-            rows = rows[:room]
-            if not rows:
+        with self._talking:
+            if self._expired:
+                raise self._too_late()
+            if self._connection is None:
                 return None
-        assert self._connection is not None
-        return record_batch(rows, self._schema, self._connection)
+            rows = list(itertools.islice(self._rows, self._batch_rows))
+            is_last = len(rows) < self._batch_rows
+            room = self._maxrec - self.rows
+            if len(rows) > room:
+                self.overflow = is_last = True
+                rows = rows[:room]
+            batch = record_batch(rows, self._schema, self._connection) if rows else None
+            if is_last:
+                self.close()  # before the rows are sent: a slow client keeps no connection for what has ended
+            return batch
+
+    def _too_late(self) -> QueryTimeoutError:
+        return QueryTimeoutError(
+            f"the query did not end within {self._timeout_s:g} s; run it asynchronously (/tap/async), "
+            "where it may take longer, or narrow it"
+        )
 
     def _told(self, problem: BaseException) -> BaseException:
         """The failure in words for who asked; what is no fault of theirs stays as it is and is logged above."""
         if isinstance(problem, psycopg.errors.QueryCanceled):
             if self._cancelled:
                 return ArchiveError("the query was cancelled")
-            return QueryTimeoutError(
-                f"the query did not end within {self._timeout_s:g} s; run it asynchronously (/tap/async), "
-                "where it may take longer, or narrow it"
-            )
+            return self._too_late()
         if isinstance(problem, _USERS_FAULT):
             return QueryError(f"PostgreSQL refuses the query: {problem.diag.message_primary or problem}")
         if isinstance(problem, psycopg.errors.InsufficientResources):
             return UnavailableError("the query needs more memory or disk than there is; narrow it")
-        if isinstance(problem, psycopg.OperationalError):
+        if isinstance(problem, psycopg.OperationalError | psycopg.InterfaceError):
             log.error("the database failed during a query: %s", problem)
             return UnavailableError("the database is not there at the moment; try again shortly")
         return problem
@@ -201,13 +266,15 @@ def _fill(connection: Connection[tuple[object, ...]], upload: Upload, sphere: Sp
     """Make an uploaded table: COPY in, its position indexed, its statistics known, gone with the transaction."""
     table = upload.table
     columns = sql.SQL(", ").join(
-        sql.SQL("{} {}").format(sql.Identifier(column.name), sql.SQL(postgres_type(column))) for column in table.columns
+        sql.SQL("{} {}").format(sql.Identifier(stored), sql.SQL(postgres_type(column)))
+        for stored, column in zip(upload.stored, table.columns, strict=True)
     )
     name = sql.SQL(upload.sql_name)
     connection.execute(sql.SQL("CREATE TEMPORARY TABLE {} ({}) ON COMMIT DROP").format(name, columns))
     copy_batches(connection, name, upload.batches)
     position = position_columns(table)
     if position is not None:
-        for statement in sphere.point_index(upload.sql_name, quoted(position[0]), quoted(position[1])):
+        stored = dict(zip((column.name for column in table.columns), upload.stored, strict=True))
+        for statement in sphere.point_index(upload.sql_name, stored[position[0]], stored[position[1]]):
             connection.execute(statement.encode())
     connection.execute(sql.SQL("ANALYZE {}").format(name))

@@ -152,7 +152,7 @@ def provided(kind: type[Service]) -> Any:
     The front door puts each room's services into `app.state.services`, a mapping from type to object.
     """
 
-    def give(request: Request) -> Service:
+    async def give(request: Request) -> Service:  # async, because nothing blocks: no trip to a thread
         services = cast(Mapping[type[Any], Any], request.app.state.services)
         return cast(Service, services[kind])
 

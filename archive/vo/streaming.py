@@ -14,6 +14,7 @@ import time
 import zlib
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import anyio
@@ -89,6 +90,7 @@ class StreamedResponse(Response):
         self._compress = compress
         self._limiter = limiter
         self._pages = pages
+        self._work: _Work | None = None
         self._finished = False
         self._left = False
 
@@ -131,18 +133,16 @@ class StreamedResponse(Response):
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> Exception | None:
         """Send the answer; gives back what broke it after its headers had left."""
-        work: _Work | None = None
         started = False
         try:
             try:
-                opened = await self._on_thread(self._open)
-                if isinstance(opened, Response):
+                begun = await self._on_thread(partial(self._begin, self._encoder(scope)))
+                if isinstance(begun, Response):
                     self._finished = True
                     if not self._left:
-                        await opened(scope, receive, send)
+                        await begun(scope, receive, send)
                     return None
-                work = _Work(opened, self._encoder(scope), self._pages)
-                page, more = await self._on_thread(work.page)
+                page, more = begun
                 if scope["method"] == "HEAD":
                     page, more = b"", False
                 if self._left:
@@ -153,16 +153,33 @@ class StreamedResponse(Response):
                 await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
                 await send({"type": "http.response.body", "body": page, "more_body": more})
                 while more and not self._left:
-                    page, more = await self._on_thread(work.page)
+                    page, more = await self._on_thread(self._page)
                     self._finished = not more
                     await send({"type": "http.response.body", "body": page, "more_body": more})
             except Exception as error:
                 return await self._failed(error, started, scope, receive, send)
         finally:
-            if work is not None:
+            if self._work is not None:
                 with anyio.CancelScope(shield=True):
-                    await self._on_thread(work.close)
+                    await self._on_thread(self._work.close)
         return None
+
+    def _begin(self, encoder: "_Gzip | None") -> Response | tuple[bytes, bool]:
+        """Start the work and make the first page: one trip to the thread, as each costs a tenth of a millisecond."""
+        opened = self._open()
+        if isinstance(opened, Response):
+            return opened
+        self._work = _Work(opened, encoder, self._pages)
+        return self._page()
+
+    def _page(self) -> tuple[bytes, bool]:
+        """The next page, and whether there may be more; after the last, the work is closed on the same trip."""
+        assert self._work is not None
+        page, more = self._work.page()
+        if not more:
+            work, self._work = self._work, None
+            work.close()
+        return page, more
 
     async def _failed(
         self, error: Exception, started: bool, scope: Scope, receive: Receive, send: Send

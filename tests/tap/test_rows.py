@@ -42,7 +42,7 @@ def connection() -> Iterator[Connection]:
 
 def fetched(connection: Connection, sql: str, schema: pa.Schema, parameters: object = ()) -> pa.RecordBatch:
     cursor = connection.cursor(binary=True, row_factory=scalar_row)
-    rows = cursor.execute(as_records(sql).encode(), parameters).fetchall()  # type: ignore[arg-type]
+    rows = cursor.execute(as_records(sql).encode(), parameters).fetchall()  # type: ignore[call-overload]
     batch = record_batch(rows, schema, connection)
     batch.validate(full=True)
     return batch

@@ -6,6 +6,7 @@ STILTS and TOPCAT of today report 1.5 as an error (VOT-01).
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import Literal
 
 import pyarrow as pa
@@ -116,7 +117,7 @@ def _head(
     coosys: str | None,
 ) -> str:
     """All that comes before the rows; COOSYS and TIMESYS precede the FIELDs that refer to them (VOT-03, VOT-04)."""
-    references = [_reference(column, coosys) for column in columns]
+    fields, references = _fields(tuple(columns), coosys)
     systems = {
         "coosys": element("COOSYS", {"ID": "coosys", "system": coosys}),
         "timesys_mjd": element(
@@ -135,9 +136,16 @@ def _head(
         *(systems[name] for name in systems if name in references),
         start_tag("TABLE", {"name": table_name}),
         *([element("DESCRIPTION", None, description)] if description else []),
-        *map(_field, columns, field_ids(columns), references),
+        *fields,
     ]
     return DECLARATION + "\n".join(lines) + "\n"
+
+
+@lru_cache(maxsize=256)
+def _fields(columns: tuple[Column, ...], coosys: str | None) -> tuple[tuple[Markup, ...], tuple[str | None, ...]]:
+    """The FIELDs, and the frame each refers to. Kept: the same tables are asked for again and again."""
+    references = tuple(_reference(column, coosys) for column in columns)
+    return tuple(map(_field, columns, field_ids(columns), references)), references
 
 
 def _field(column: Column, field_id: str, reference: str | None) -> Markup:

@@ -1,0 +1,130 @@
+"""A cone over HTTP against the same SQL asked of PostgreSQL directly, in one run: `python benchmarks/cone.py`.
+
+Floor: the archive's own translation of the query, by psycopg as the reader role, rows fetched in binary. The two take
+turns, so that both meet the same caches and the same neighbours. Both databases' pages are warm after a first round.
+"""
+
+import argparse
+import random
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import httpx
+from helpers import SEED, TABLE, Served, quantile, served, show
+
+from archive.access.identity import ANONYMOUS
+from archive.vo.dali import Parameters
+from tap.adql.names import check
+from tap.adql.parser import parse
+from tap.adql.postgres import SqlQuery, translate
+from tap.service import Prepared, TapService
+from uraniborg import tap_service
+
+RADIUS_DEG = 0.1
+Centre = tuple[float, float]
+
+
+def centres(count: int, seed: int) -> list[Centre]:
+    """Positions all over the sky, poles apart."""
+    random_ = random.Random(seed)  # noqa: S311 - a sample, not a secret
+    return [(random_.uniform(0, 360), random_.uniform(-85, 85)) for _ in range(count)]
+
+
+def adql(centre: Centre) -> str:
+    ra, dec = centre
+    return f"SELECT * FROM {TABLE} WHERE 1 = CONTAINS(POINT(ra, dec), CIRCLE({ra!r}, {dec!r}, {RADIUS_DEG}))"  # noqa: S608
+
+
+def timed(work: Callable[[], object]) -> float:
+    """Milliseconds."""
+    began = time.perf_counter()
+    work()
+    return (time.perf_counter() - began) * 1e3
+
+
+def translated(tap: TapService, bench: Served, centre: Centre) -> SqlQuery:
+    """The SQL that the archive asks for a cone."""
+    return translate(check(parse(adql(centre)), tap.schema()), bench.archive.sphere, tap.limits.default_maxrec)
+
+
+def prepare(tap: TapService, centre: Centre) -> Prepared:
+    asked = Parameters([("LANG", "ADQL"), ("QUERY", adql(centre))])
+    return tap.prepare(asked, ANONYMOUS, timeout_s=60)
+
+
+def one_client(bench: Served, places: list[Centre]) -> list[tuple[str, list[float]]]:
+    """Each centre once by each way, in turns. Milliseconds a way."""
+    tap = tap_service(bench.archive)
+    spent: dict[str, list[float]] = {}
+    with bench.reader() as reader, httpx.Client(base_url=bench.live.url) as client:
+        cursor = reader.cursor(binary=True)
+        for round_, centre in enumerate([*places[:30], *places]):
+            query = translated(tap, bench, centre)
+            request = {"LANG": "ADQL", "QUERY": adql(centre)}
+            ways: dict[str, Callable[[], object]] = {
+                "raw SQL": lambda: cursor.execute(query.sql.encode(), query.parameters).fetchall(),
+                "in process: parse, check, translate": lambda: prepare(tap, centre),
+                "in process: all of it": lambda: b"".join(prepare(tap, centre).open()),
+                "HTTP, a request without work": lambda: client.get("/tap/nothing"),
+                "HTTP": lambda: client.get("/tap/sync", params=request).raise_for_status(),
+            }
+            for name, work in ways.items():
+                milliseconds = timed(work)
+                reader.rollback()
+                if round_ >= 30:  # the first thirty warm both sides
+                    spent.setdefault(name, []).append(milliseconds)
+    return list(spent.items())
+
+
+def many_clients(bench: Served, places: list[Centre], clients: int) -> tuple[float, float]:
+    """Requests a second over HTTP, and of the raw SQL, with that many clients at once."""
+    local = threading.local()
+
+    def over_http(centre: Centre) -> None:
+        if not hasattr(local, "client"):
+            local.client = httpx.Client(base_url=bench.live.url, timeout=60)
+        local.client.get("/tap/sync", params={"LANG": "ADQL", "QUERY": adql(centre)}).raise_for_status()
+
+    tap = tap_service(bench.archive)
+    queries = [translated(tap, bench, centre) for centre in places]
+
+    def raw(place: int) -> None:
+        if not hasattr(local, "reader"):
+            local.reader = bench.reader()
+        query = queries[place]
+        local.reader.cursor(binary=True).execute(query.sql.encode(), query.parameters).fetchall()
+        local.reader.rollback()
+
+    rates = []
+    for work, items in ((over_http, places), (raw, range(len(places)))):
+        with ThreadPoolExecutor(clients) as pool:
+            rates.append(len(places) * 1e3 / timed(lambda: list(pool.map(work, items))))  # noqa: B023 # type: ignore
+    return rates[0], rates[1]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rows", type=int, default=1_000_000)
+    parser.add_argument("--cones", type=int, default=300)
+    parser.add_argument("--clients", type=int, default=8)
+    parser.add_argument("--web-workers", type=int, default=2)
+    chosen = parser.parse_args()
+    places = centres(chosen.cones, SEED)
+    with served(chosen.rows, web_workers=chosen.web_workers) as bench:
+        spent = one_client(bench, places)
+        floor = quantile(spent[0][1], 0.5)
+        show(
+            f"cone of {RADIUS_DEG} deg, {chosen.rows} rows, {chosen.cones} centres, 1 client, "
+            f"{chosen.web_workers} web workers; ms",
+            ("", "p50", "p95", "p50 - raw", "p50 / raw"),
+            [(name, quantile(ms, 0.5), quantile(ms, 0.95), quantile(ms, 0.5) - floor, quantile(ms, 0.5) / floor)
+             for name, ms in spent],
+        )  # fmt: skip
+        rows = [(f"{clients} clients", *many_clients(bench, places, clients)) for clients in (1, chosen.clients)]
+        show("requests a second", ("", "HTTP", "raw SQL"), rows)
+
+
+if __name__ == "__main__":
+    main()
