@@ -83,7 +83,9 @@ def killed(archive: Archive, fate: str) -> None:
     assert worker.returncode == -signal.SIGKILL, told
 
 
-@pytest.mark.parametrize("passing", [1, 3])
+@pytest.mark.parametrize(
+    "passing", [2, pytest.param(1, marks=pytest.mark.slow), pytest.param(4, marks=pytest.mark.slow)]
+)
 @pytest.mark.parametrize("seam", SEAMS)
 @pytest.mark.parametrize("postgres", ["embedded"], indirect=True)
 def test_after_a_kill_in_any_seam_a_restart_makes_it_whole(archive: Archive, seam: str, passing: int) -> None:

@@ -75,6 +75,7 @@ def test_files_of_one_name_from_two_folders_are_two_files(archive: Archive) -> N
     ]
 
 
+@pytest.mark.parametrize("postgres", ["embedded"], indirect=True)
 def test_another_file_never_takes_a_name_unless_that_is_said(archive: Archive, tmp_path: Path) -> None:
     """Two nights below two roots, both with survey/image.fits: the second is told, not made a version of the first."""
     one = deliver(tmp_path / "night1", "survey/image.fits", image(1))
@@ -104,6 +105,7 @@ def test_a_broken_file_is_put_aside_with_a_report_beside_it_and_the_others_go_in
     assert archive.rows("SELECT count(*) FROM arc.file") == [(1,)]
 
 
+@pytest.mark.parametrize("postgres", ["embedded"], indirect=True)
 def test_unfinished_and_hidden_files_are_left_alone(archive: Archive) -> None:
     for name in ("s/a.fits.part", "s/b.fits.tmp", "s/.c.fits"):
         (archive.drop / name).parent.mkdir(exist_ok=True)
@@ -149,6 +151,7 @@ def test_catalogues_of_one_name_from_two_folders_are_two_tables(archive: Archive
     assert archive.seen("SELECT (SELECT count(*) FROM cat.sources), (SELECT count(*) FROM cat.sources_2)") == [(30, 41)]
 
 
+@pytest.mark.parametrize("postgres", ["pgsphere"], indirect=True)
 def test_the_command_tells_one_line_of_json_a_file(archive: Archive, tmp_path: Path) -> None:
     deliver(tmp_path / "night", "s/good.fits", image(1))
     deliver(tmp_path / "night", "s/broken.fits", image(1)[:3000])

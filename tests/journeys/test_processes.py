@@ -1,4 +1,4 @@
-"""`uraniborg serve` as an operator knows it: what dies comes back, what is stopped is gone, what was killed is survived."""
+"""`uraniborg serve` as an operator knows it: what dies comes back, what is stopped is gone."""
 
 import contextlib
 import os
@@ -55,8 +55,12 @@ def processes_of(data_dir: Path) -> list[psutil.Process]:
 
 
 def named(live: Live, word: str) -> list[psutil.Process]:
-    parent = psutil.Process(live.process.pid)
-    return [child for child in parent.children() if word in child.cmdline()]
+    found = []
+    for child in psutil.Process(live.process.pid).children():
+        with contextlib.suppress(psutil.Error):  # it ends as we look
+            if word in child.cmdline():
+                found.append(child)
+    return found
 
 
 def test_a_web_worker_that_is_killed_is_replaced_while_the_other_answers(data_dir: Path) -> None:
