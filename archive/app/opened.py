@@ -107,6 +107,7 @@ class OpenedArchive:
             max_size=self.settings.database.pool_size,
             timeout=self.settings.database.pool_timeout_s,
             configure=configure,
+            check=ConnectionPool.check_connection,  # one that a restart of the database left dead is replaced
             kwargs={"application_name": "uraniborg-tap"},
             open=True,
         )
