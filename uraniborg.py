@@ -14,7 +14,7 @@ import click
 
 from archive.app.context import Context
 from archive.app.lazy import LazyGroup
-from archive.settings import MiB, Settings
+from archive.settings import KiB, MiB, Settings
 from archive.vo.errors import ArchiveError
 from storage.errors import StorageError
 
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 VERSION = version("uraniborg")
 DAY_S = 86_400
+HOUR_S = 3_600
 
 
 def metadata() -> "Sequence[MetaData]":
@@ -53,7 +54,7 @@ def tap_limits(settings: Settings) -> "Limits":
         upload_max_rows=chosen.upload_max_rows,
         upload_max_bytes=chosen.upload_max_mib * MiB,
         max_depth=chosen.max_depth,
-        max_query_bytes=chosen.max_query_kib * 1024,
+        max_query_bytes=chosen.max_query_kib * KiB,
     )
 
 
@@ -75,6 +76,8 @@ def job_kinds(archive: "OpenedArchive") -> "tuple[JobKind, ...]":
 
 def create_app(settings: Settings, archive: "OpenedArchive | None" = None) -> "ASGIApp":
     """The archive as an ASGI application; opens the archive itself if it is not given one."""
+    from anyio import CapacityLimiter
+
     from archive.access.service import AccessService
     from archive.app.application import application
     from archive.app.opened import OpenedArchive
@@ -96,6 +99,7 @@ def create_app(settings: Settings, archive: "OpenedArchive | None" = None) -> "A
     services: dict[type, Any] = {
         AccessService: archive.access,
         TapService: tap_service(archive),
+        CapacityLimiter: CapacityLimiter(settings.tap.threads),
         JobService: JobService(
             writer,
             StoredResults(archive.store, writer),
@@ -110,7 +114,10 @@ def create_app(settings: Settings, archive: "OpenedArchive | None" = None) -> "A
         DataLinkService: DataLinkService(writer, archive.access, archive.store, max_ids=settings.datalink.max_ids),
         ObjectStore: archive.store,
         PublishedTables: archive.published,
-        RequestLimits: RequestLimits(body_bytes=settings.server.max_body_mib * MiB),
+        RequestLimits: RequestLimits(
+            body_bytes=settings.server.max_body_mib * MiB,
+            value_bytes=2 * settings.tap.max_query_kib * KiB,  # TAP itself says what is too long
+        ),
     }
     protocols = (tap.protocol(tap_limits(settings), async_s=async_s, retention_s=retention), *datalink.protocols())
     return application(archive, protocols, services, version=VERSION)
@@ -142,7 +149,7 @@ def store_tools(context: click.Context) -> "Iterator[StoreTools]":
 
     ours = context.find_object(Context)
     assert ours is not None
-    yield StoreTools(ours.archive.store, ours.archive.engines.writer)
+    yield StoreTools(ours.archive.store, ours.archive.engines.writer, ours.settings.store.orphan_grace_h * HOUR_S)
 
 
 def __getattr__(name: str) -> Any:

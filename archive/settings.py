@@ -9,10 +9,10 @@ import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, TypeVar
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from archive.vo.errors import ConfigurationError
@@ -20,11 +20,19 @@ from archive.vo.errors import ConfigurationError
 PREFIX = "URANIBORG_"
 CONFIG_VARIABLE = "URANIBORG_CONFIG"
 CONFIG_NAME = "uraniborg.toml"
-MiB = 1024 * 1024
+KiB, MiB = 1024, 1024 * 1024
+Model = TypeVar("Model", bound=BaseModel)
 
 
 class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def _in_order(section: Model, low: str, high: str) -> Model:
+    """ValueError if a default or minimum lies above its maximum."""
+    if getattr(section, low) > getattr(section, high):
+        raise ValueError(f"{low} is above {high}: {getattr(section, low)} > {getattr(section, high)}")
+    return section
 
 
 class Server(Section):
@@ -43,9 +51,17 @@ class Server(Section):
     )
     restart_min_s: float = Field(0.5, gt=0, description="seconds before a died process is started again, first time")
     restart_max_s: float = Field(30.0, gt=0, description="seconds before a died process is started again, at most")
-    threads: int = Field(40, ge=4, le=1000, description="threads of a web process that handlers run on")
-    stream_threads: int = Field(40, ge=1, le=1000, description="streams that a web process serves at once")
+    threads: int = Field(40, ge=4, le=1000, description="threads of a web process for all but synchronous queries")
     max_body_mib: int = Field(256, ge=1, description="largest body of a request, MiB")
+
+    @property
+    def base_url(self) -> str:
+        """Where the web server itself answers."""
+        return f"http://{f'[{self.host}]' if ':' in self.host else self.host}:{self.port}"
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        return _in_order(self, "restart_min_s", "restart_max_s")
 
     @field_validator("public_url")
     @classmethod
@@ -73,6 +89,13 @@ class Database(Section):
     max_connections: int = Field(100, ge=20, le=5000, description="connections that the embedded server takes")
     shared_buffers_mib: int = Field(256, ge=16, description="memory of the embedded server's page cache, MiB")
 
+    @model_validator(mode="after")
+    def _all_roles_or_none(self) -> Self:
+        urls = (self.owner_url, self.writer_url, self.reader_url)
+        if any(urls) and not all(urls):
+            raise ValueError("owner_url, writer_url and reader_url are set together, or none of them")
+        return self
+
 
 class Store(Section):
     """Where the bytes lie."""
@@ -86,9 +109,8 @@ class Store(Section):
     s3_secret_key: SecretStr | None = Field(None, description="S3 secret key")
     s3_part_mib: int = Field(64, ge=5, le=5120, description="size of a part of a multipart upload, MiB")
     orphan_grace_h: float = Field(
-        24.0, ge=0, description="hours that bytes without a row stay before scrub may delete them"
+        24.0, ge=0, description="hours that bytes without a row, or of a broken-off write, are left alone by scrub"
     )
-    staging_grace_h: float = Field(24.0, ge=0, description="hours that a broken-off write's staging file stays")
 
 
 class Tap(Section):
@@ -108,8 +130,16 @@ class Tap(Section):
     upload_allowed_hosts: list[str] = Field(
         [], description="hosts that uploads may be fetched from though their addresses are private or loopback"
     )
-    max_depth: int = Field(200, ge=10, le=500, description="nesting of a query")
+    max_depth: int = Field(64, ge=10, le=500, description="nesting of a query")
     max_query_kib: int = Field(1024, ge=1, description="length of a query, KiB")
+    threads: int = Field(
+        32, ge=1, le=1000, description="synchronous queries that a web process runs, or lets wait for a connection"
+    )
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        _in_order(self, "default_maxrec", "hard_maxrec")
+        return _in_order(self, "async_timeout_s", "async_timeout_max_s")
 
 
 class Jobs(Section):
@@ -122,6 +152,10 @@ class Jobs(Section):
     stalled_after_s: float = Field(
         30.0, gt=0, description="seconds without a sign of life after which a job's worker is dead"
     )
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        return _in_order(self, "retention_d", "retention_max_d")
 
 
 class DataLink(Section):
@@ -138,7 +172,6 @@ class Access(Section):
         pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{2,}$",
         description="IVOA authority of this archive: ivo://authority/...",
     )
-    token_expiry_d: float = Field(365.0, gt=0, description="days that a new token is valid, by default")
     token_cache_s: float = Field(
         60.0, ge=0, description="seconds that a checked token is believed without asking again"
     )
@@ -149,11 +182,7 @@ class Ingest(Section):
 
     mappings: Path | None = Field(None, description="folder of instrument mappings (TOML) read besides those shipped")
     default_collection: str = Field("default", min_length=1, description="collection of files that name none")
-    footprint_max_mpix: float = Field(16.0, gt=0, description="megapixels read to find an image's valid pixels")
     max_file_gib: float = Field(64.0, gt=0, description="largest file that is taken in, GiB")
-    settle_s: float = Field(
-        0.0, ge=0, description="seconds a file must lie still before watch claims it; 0: writers rename"
-    )
 
 
 class Settings(BaseSettings):
@@ -183,7 +212,7 @@ class Settings(BaseSettings):
 
     @property
     def public_url(self) -> str:
-        return self.server.public_url or f"http://{self.server.host}:{self.server.port}"
+        return self.server.public_url or self.server.base_url
 
     @property
     def store_path(self) -> Path:
@@ -216,14 +245,14 @@ class Loaded:
             origins[key] = origin
 
         environment = dict(_from_environment())
-        if data_dir is None and "data_dir" in environment:
-            data_dir = Path(environment["data_dir"][0])
-        for key, value, origin in _from_file(data_dir or Settings.model_fields["data_dir"].default):
+        named = environment.get("data_dir", (None, ""))[0]
+        folder = data_dir or (Path(named) if named else Settings.model_fields["data_dir"].default)
+        for key, value, origin in _from_file(folder):
             take(key, value, origin)
         for key, (value, origin) in environment.items():
             take(key, value, origin)
         if data_dir is not None:
-            take("data_dir", str(data_dir), origins.get("data_dir", "--data-dir"))
+            take("data_dir", str(data_dir), "--data-dir")
         for key, value in (options or {}).items():
             if value is not None:
                 take(key, value, "command line")
@@ -231,10 +260,6 @@ class Loaded:
             settings = Settings(**_nested(values))
         except ValidationError as problem:
             raise ConfigurationError(_told(problem, values, origins)) from None
-        if settings.database.owner_url and not (settings.database.writer_url and settings.database.reader_url):
-            raise ConfigurationError(
-                "database.owner_url is set, so database.writer_url and database.reader_url must be too"
-            )
         return cls(settings.model_copy(update={"data_dir": settings.data_dir.absolute()}), origins)
 
     def rows(self) -> Iterator[tuple[str, str, str, str]]:
@@ -278,7 +303,9 @@ def _from_file(data_dir: Path) -> Iterator[tuple[str, Any, str]]:
     try:
         with path.open("rb") as file:
             document = tomllib.load(file)
-    except tomllib.TOMLDecodeError as problem:
+    except OSError as problem:
+        raise ConfigurationError(f"{path}: cannot be read: {problem.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as problem:
         raise ConfigurationError(f"{path}: not TOML: {problem}") from None
     for name, value in document.items():
         if isinstance(value, dict):

@@ -19,10 +19,11 @@ from storage.service import ObjectStore, StoredObject
 
 @dataclass(frozen=True, slots=True)
 class StoreTools:
-    """What the commands work on: the store, and an engine of role writer."""
+    """What the commands work on: the store, and an engine of role writer. grace_s: scrub's, if none is asked for."""
 
     store: ObjectStore
     engine: Engine
+    grace_s: float = scrub.GRACE_S
 
 
 def status(tools: StoreTools) -> list[dict[str, Any]]:
@@ -89,16 +90,17 @@ def make_commands(open_tools: Callable[[click.Context], AbstractContextManager[S
                 click.echo(json.dumps(line) if as_json else _status_line(line))
 
     @group.command("scrub")
-    @click.option("--grace-s", default=scrub.GRACE_S, show_default=True, help="Leave younger objects alone (seconds).")
+    @click.option("--grace-s", type=float, help="Leave younger objects alone (seconds).  [default: as configured]")
     @click.option("--delete", is_flag=True, help="Remove objects without a row that are past the grace.")
     @click.option("--read/--no-read", default=True, show_default=True, help="Re-read every object and its checksums.")
     @click.option("--json", "as_json", is_flag=True, help="One JSON object a finding.")
     @click.pass_context
-    def scrub_command(context: click.Context, grace_s: float, delete: bool, read: bool, as_json: bool) -> None:
+    def scrub_command(context: click.Context, grace_s: float | None, delete: bool, read: bool, as_json: bool) -> None:
         """Compare what is there with what should be; exit 1 if promised bytes are missing or wrong."""
         broken = found = 0
         with open_tools(context) as tools:
-            for finding in scrub_store(tools, grace_s=grace_s, delete=delete, read=read):
+            grace = tools.grace_s if grace_s is None else grace_s
+            for finding in scrub_store(tools, grace_s=grace, delete=delete, read=read):
                 found += 1
                 broken += finding.kind != "object_without_row"
                 click.echo(json.dumps(asdict(finding), default=str) if as_json else _finding_line(finding))

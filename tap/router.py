@@ -3,6 +3,7 @@
 from importlib import resources
 from typing import Annotated
 
+from anyio import CapacityLimiter
 from fastapi import APIRouter, Depends
 from fastapi.responses import HTMLResponse, Response
 
@@ -22,6 +23,7 @@ def sync(
     asked: Annotated[Parameters, Depends(parameters)],
     user: Annotated[User, Depends(current_user)],
     tap: Annotated[TapService, provided(TapService)],
+    threads: Annotated[CapacityLimiter, provided(CapacityLimiter)],
 ) -> Response:
     """TAP 1.1 §2.1: the result itself."""
     prepared = tap.prepare(asked, user, timeout_s=tap.limits.sync_timeout_s)
@@ -31,6 +33,7 @@ def sync(
         media_type=prepared.writer.media_type,
         headers={"Content-Disposition": name},
         cancel=prepared.cancel,
+        limiter=threads,  # slow queries must not keep files and pages waiting
     )
 
 

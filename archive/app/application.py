@@ -1,6 +1,7 @@
 """Mounting the rooms' protocols into one ASGI application, and what the archive says of itself as a whole."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any
 
@@ -9,7 +10,8 @@ from anyio import to_thread
 from fastapi import APIRouter, FastAPI, Request
 from fastapi.responses import HTMLResponse, Response
 from sqlalchemy import text
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.types import ASGIApp
 
 from archive.app.opened import OpenedArchive
@@ -17,8 +19,10 @@ from archive.app.pages import front_page
 from archive.app.wire import Courtesies, HeadAsGet, TidyPaths
 from archive.served import ServedProtocol
 from archive.vo.capability import Capability, vosi_capabilities
+from archive.vo.errors import UnavailableError
 from archive.vo.routes import PlainRoute
 from archive.vo.vosi import MEDIA_TYPE, Availability, availability_document, capabilities_document
+from storage.errors import VolumeUnavailable
 
 log = structlog.get_logger(__name__)
 
@@ -32,10 +36,18 @@ def application(
     root tells of all of them.
     """
     settings = archive.settings
-    app = FastAPI(title=settings.title, version=version, docs_url="/docs", redoc_url=None, openapi_url="/openapi.json")
+    app = FastAPI(
+        title=settings.title,
+        version=version,
+        docs_url="/docs",
+        redoc_url=None,
+        openapi_url="/openapi.json",
+        lifespan=_lifespan(settings.server.threads),
+    )
     app.router.redirect_slashes = False
     app.state.services = dict(services)
     app.state.public_url = settings.public_url
+    app.state.translate_error = translated
     app.state.up_since = datetime.now(UTC)
     for protocol in protocols:
         app.include_router(protocol.router)
@@ -90,6 +102,21 @@ def _front(archive: OpenedArchive, protocols: Sequence[ServedProtocol]) -> APIRo
     return router
 
 
-def limit_threads(threads: int) -> None:
-    """How many threads handlers run on; called inside the event loop."""
-    to_thread.current_default_thread_limiter().total_tokens = threads
+def translated(error: Exception) -> Exception:
+    """What the archive stands on and does not answer, as a client may hear it: not now, rather than a fault."""
+    if isinstance(error, OperationalError | InterfaceError | PoolTimeout):
+        log.error("the database does not answer", exc_info=error)
+        return UnavailableError("the database does not answer at the moment; try again shortly")
+    if isinstance(error, VolumeUnavailable):
+        log.error("the store does not answer", exc_info=error)
+        return UnavailableError("the store does not answer at the moment; try again shortly")
+    return error
+
+
+def _lifespan(threads: int) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        to_thread.current_default_thread_limiter().total_tokens = threads  # known only inside the event loop
+        yield
+
+    return lifespan
