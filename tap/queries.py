@@ -135,9 +135,8 @@ class RunningQuery:
             self._stop_if_cancelled()  # it may have come between two statements, when there was nothing to cancel
             self._first = self._next_batch()
         except BaseException as problem:
-            told = self._told(problem)  # while it is known whether the connection was still ours
             self.close()
-            raise told from None
+            raise self._told(problem) from None
         if self._connection is not None:
             # PostgreSQL's own timeout does not reach a backend that waits for a client that has stopped reading.
             self._clock = threading.Timer(self._timeout_s + _CLOCK_MARGIN_S, self._expire)

@@ -15,13 +15,14 @@ from archive.access.identity import User
 from archive.holdings.catalogues import as_stored
 from archive.holdings.published import Published, PublishedTables, quoted
 from archive.sphere.sphere import Sphere
-from archive.vo.columns import Table
+from archive.vo.columns import Column, Table
 from archive.vo.dali import Parameters, Upload
 from archive.vo.errors import TooLargeError, UsageError
 from archive.vo.formats import Writer
 from archive.vo.votable import Info, UploadedTable, read_votable
 from tap import queries
 from tap.adql.names import PublishedSchema, PublishedTable, check
+from tap.adql.nodes import Query
 from tap.adql.parser import parse
 from tap.adql.postgres import translate
 from tap.queries import RunningQuery, Statement
@@ -29,6 +30,7 @@ from tap.upload import Fetcher
 
 LANGUAGES = ("ADQL", "ADQL-2.0", "ADQL-2.1")
 UPLOAD_SCHEMA = "tap_upload"
+MAX_COLUMNS = 1600  # of a relation, PostgreSQL's own
 SERVER = "Uraniborg"
 LateFailures = Literal["told", "raised"]
 
@@ -43,7 +45,7 @@ class Limits:
     batch_rows: int = 10_000
     upload_max_rows: int = 1_000_000
     upload_max_bytes: int = 64 * 1024 * 1024
-    max_depth: int = 200
+    max_depth: int = 64
     max_query_bytes: int = 1024 * 1024
 
 
@@ -98,8 +100,9 @@ class TapService:
             raise TooLargeError(f"the query is longer than {self.limits.max_query_bytes} bytes, the limit here")
         writer = parameters.responseformat()
         maxrec = parameters.maxrec(self.limits.default_maxrec, self.limits.hard_maxrec)
+        tree = parse(text, max_depth=self.limits.max_depth)  # before anything is fetched for it
         uploads = tuple(self._upload(upload) for upload in parameters.uploads())
-        statement = self._translate(text, maxrec, uploads)
+        statement = self._translate(tree, maxrec, uploads)
         running = RunningQuery(
             self._pool,
             statement,
@@ -119,11 +122,10 @@ class TapService:
             self._schema = (published, schema)
         if not uploads:
             return schema
-        theirs = {each.table.name.lower(): PublishedTable(each.table, each.sql_name) for each in uploads}
+        theirs = {each.table.name.lower(): PublishedTable(each.table, each.sql) for each in uploads}
         return PublishedSchema({**schema.tables, **theirs})
 
-    def _translate(self, text: str, maxrec: int, uploads: tuple[queries.Upload, ...]) -> Statement:
-        tree = parse(text, max_depth=self.limits.max_depth)
+    def _translate(self, tree: Query, maxrec: int, uploads: tuple[queries.Upload, ...]) -> Statement:
         query = translate(check(tree, self.schema(uploads)), self._sphere, maxrec)
         return Statement(query.sql, query.parameters, query.columns, uploads)
 
@@ -133,7 +135,9 @@ class TapService:
         else:
             with self._fetcher.fetch(upload.url or "", max_bytes=self.limits.upload_max_bytes) as file:
                 read = self._read(file)
-        table = as_stored(Table(f"{UPLOAD_SCHEMA}.{upload.name}", read.columns))
+        if not 1 <= len(read.columns) <= MAX_COLUMNS:
+            raise UsageError(f"UPLOAD: {upload.name} has {len(read.columns)} columns; 1 to {MAX_COLUMNS} can be taken")
+        table = as_stored(Table(f"{UPLOAD_SCHEMA}.{upload.name}", told_apart(read.columns)))
         return queries.Upload(table, read.batches, quoted(f"{UPLOAD_SCHEMA}_{upload.name.lower()}"))
 
     def _read(self, file: BinaryIO) -> UploadedTable:
@@ -155,6 +159,24 @@ class Prepared:
 
     def cancel(self) -> None:
         self.running.cancel()
+
+
+def told_apart(columns: Sequence[Column]) -> tuple[Column, ...]:
+    """The columns of an upload, of two long names that PostgreSQL would cut to the same one the second with a number."""
+    used: set[str] = set()
+    named = []
+    for column in columns:
+        name, number = column.name, 1
+        while _as_postgres_cuts(name) in used:
+            number += 1
+            name = f"{column.name[:40]}_{number}"
+        used.add(_as_postgres_cuts(name))
+        named.append(column if name == column.name else column.renamed(name))
+    return tuple(named)
+
+
+def _as_postgres_cuts(name: str) -> str:
+    return name.encode()[:63].decode(errors="ignore")
 
 
 def _check_language(parameters: Parameters) -> None:
