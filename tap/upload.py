@@ -5,23 +5,28 @@ address that was judged, so a name that turns private in between changes nothing
 judged again. What is fetched is bounded in size and in time.
 """
 
+import contextlib
 import http.client
 import ipaddress
 import socket
 import ssl
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import IO, BinaryIO, cast
-from urllib.parse import SplitResult, urljoin, urlsplit
+from urllib.parse import SplitResult, quote, urljoin, urlsplit
 
 from archive.vo.errors import TooLargeError, UsageError
 
 MAX_REDIRECTS = 3
 SPOOL_BYTES = 4 << 20
 _BLOCK = 1 << 16
+_IN_PATH = "/%:@!$&'()*+,;=~-._"
+NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+IPV4_COMPATIBLE = ipaddress.IPv6Network("::/96")
 _REDIRECTS = (301, 302, 303, 307, 308)
 
 
@@ -39,22 +44,27 @@ class Fetcher:
         for _ in range(MAX_REDIRECTS + 1):
             parts = _parts(url)
             connection = self._connect(parts, deadline)
+            # A server that sends a byte now and then never meets a socket's timeout: this ends the whole.
+            clock = threading.Timer(max(0.0, deadline - time.monotonic()), _hang_up, (connection.sock,))
+            clock.daemon = True
+            clock.start()
             try:
-                answer = _ask(connection, parts, url)
+                answer = _ask(connection, parts)
                 if answer.status in _REDIRECTS:
                     url = urljoin(url, answer.getheader("Location", ""))
                     continue
                 if answer.status != 200:
                     raise UsageError(f"UPLOAD: {url} answered {answer.status} {answer.reason}")
-                with tempfile.SpooledTemporaryFile(max_size=SPOOL_BYTES) as body:
-                    _copy(answer, body, url, max_bytes, deadline)
-                    body.seek(0)
-                    yield cast("BinaryIO", body)
-                return
-            except (OSError, http.client.HTTPException) as problem:
+                body = _copy(answer, url, max_bytes, deadline)
+            except (OSError, http.client.HTTPException, ValueError) as problem:
+                _in_time(url, deadline)
                 raise UsageError(f"UPLOAD: {url} cannot be fetched: {problem}") from None
             finally:
+                clock.cancel()
                 connection.close()
+            with body:
+                yield cast("BinaryIO", body)
+            return
         raise UsageError(f"UPLOAD: more than {MAX_REDIRECTS} redirects, the last to {url}")
 
     def _connect(self, parts: SplitResult, deadline: float) -> http.client.HTTPConnection:
@@ -63,15 +73,15 @@ class Fetcher:
         port = parts.port or (443 if parts.scheme == "https" else 80)
         try:
             found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        except OSError:
+        except (OSError, UnicodeError):
             raise UsageError(f"UPLOAD: there is no host {host}") from None
-        addresses = [ipaddress.ip_address(each[4][0]) for each in found]
-        if host not in self.allowed_hosts and not all(_is_public(address) for address in addresses):
+        addresses = [str(each[4][0]) for each in found]
+        is_allowed = host in (name.lower() for name in self.allowed_hosts)
+        if not addresses or not (is_allowed or all(is_public(address) for address in addresses)):
             raise UsageError(f"UPLOAD: {host} is in a private network, which this service does not fetch from")
-        left = max(0.1, deadline - time.monotonic())
-        connection = http.client.HTTPConnection(host, port, timeout=left)
+        connection = http.client.HTTPConnection(host, parts.port or port)
         try:
-            sock: socket.socket = socket.create_connection((str(addresses[0]), port), timeout=left)
+            sock = _reach(addresses, port, deadline)
             if parts.scheme == "https":
                 sock = ssl.create_default_context().wrap_socket(sock, server_hostname=host)
         except OSError as problem:
@@ -80,32 +90,79 @@ class Fetcher:
         return connection
 
 
+def _reach(addresses: list[str], port: int, deadline: float) -> socket.socket:
+    """A socket to the first of the addresses that answers; OSError: none does."""
+    problem: OSError = TimeoutError("timed out")
+    for address in addresses:
+        left = deadline - time.monotonic()
+        if left <= 0:
+            break
+        try:
+            return socket.create_connection((address, port), timeout=left)
+        except OSError as error:
+            problem = error
+    raise problem
+
+
+def _hang_up(sock: socket.socket) -> None:
+    with contextlib.suppress(OSError):  # it may be closed already
+        sock.shutdown(socket.SHUT_RDWR)
+
+
+def _in_time(url: str, deadline: float) -> None:
+    if time.monotonic() >= deadline:
+        raise UsageError(f"UPLOAD: {url} took too long")
+
+
 def _parts(url: str) -> SplitResult:
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise UsageError(f"UPLOAD: {url} is no http or https URL")
+    try:
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname or parts.port == 0:
+            raise ValueError(url)
+    except ValueError:  # a broken IPv6 address, a port that is none
+        raise UsageError(f"UPLOAD: {url} is no http or https URL") from None
     if parts.username or parts.password:
         raise UsageError("UPLOAD: a URL with a password in it is not fetched")
     return parts
 
 
-def _is_public(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
-    mapped = getattr(address, "ipv4_mapped", None)
-    return (mapped or address).is_global and not address.is_multicast
+def is_public(text: str) -> bool:
+    """Whether an address, and every IPv4 address that it carries within (RFC 4291, 6052, 3056, 4380), is anybody's."""
+    address = ipaddress.ip_address(text)
+    if isinstance(address, ipaddress.IPv4Address):
+        return address.is_global and not address.is_multicast
+    carried = [address.ipv4_mapped, address.sixtofour, *(address.teredo or ())]
+    if address in NAT64 or address in IPV4_COMPATIBLE:
+        carried.append(ipaddress.IPv4Address(int(address) & 0xFFFF_FFFF))
+    inner = [one for one in carried if one is not None]
+    if inner:
+        return all(one.is_global and not one.is_multicast for one in inner)
+    return address.is_global and not address.is_multicast and not address.is_site_local
 
 
-def _ask(connection: http.client.HTTPConnection, parts: SplitResult, url: str) -> http.client.HTTPResponse:
-    target = parts._replace(scheme="", netloc="", fragment="").geturl() or "/"
+def _ask(connection: http.client.HTTPConnection, parts: SplitResult) -> http.client.HTTPResponse:
+    target = quote(parts.path or "/", safe=_IN_PATH)
+    if parts.query:
+        target += "?" + quote(parts.query, safe=_IN_PATH + "?")
     connection.request("GET", target, headers={"User-Agent": "Uraniborg", "Accept-Encoding": "identity"})
     return connection.getresponse()
 
 
-def _copy(answer: http.client.HTTPResponse, body: IO[bytes], url: str, max_bytes: int, deadline: float) -> None:
+def _copy(answer: http.client.HTTPResponse, url: str, max_bytes: int, deadline: float) -> IO[bytes]:
+    """The body, whole, at its start."""
+    body = tempfile.SpooledTemporaryFile(max_size=SPOOL_BYTES)  # noqa: SIM115 - the caller closes it
     size = 0
-    while block := answer.read(_BLOCK):
-        size += len(block)
-        if size > max_bytes:
-            raise TooLargeError(f"UPLOAD: {url} has more than {max_bytes} bytes, the limit here")
-        if time.monotonic() > deadline:
-            raise UsageError(f"UPLOAD: {url} took too long")
-        body.write(block)
+    try:
+        while block := answer.read(_BLOCK):
+            size += len(block)
+            if size > max_bytes:
+                raise TooLargeError(f"UPLOAD: {url} has more than {max_bytes} bytes, the limit here")
+            body.write(block)
+        _in_time(url, deadline)  # a connection that was hung up looks like one that has ended
+        if answer.length:
+            raise UsageError(f"UPLOAD: {url} broke off {answer.length} bytes before its end")
+        body.seek(0)
+    except BaseException:
+        body.close()
+        raise
+    return body
