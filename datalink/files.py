@@ -13,12 +13,13 @@ from urllib.parse import quote
 
 from archive.holdings.queries import HeldFile
 
-_RANGE = re.compile(r"bytes=(\d*)-(\d*)\s*")
+_RANGE = re.compile(r"bytes=([0-9]*)-([0-9]*)", re.IGNORECASE)
+_DIGITS = 18  # of a position that a file may have; what is longer lies beyond any end
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """status: 200, 206, 304 or 416; start, stop: the bytes to send, stop excluded (both 0 where none are sent)."""
+    """status: 200, 206, 304, 412 or 416; start, stop: the bytes to send, stop excluded (both 0 where none are sent)."""
 
     status: int
     headers: dict[str, str]
@@ -26,12 +27,15 @@ class Answer:
     stop: int = 0
 
 
-def answer(file: HeldFile, request: Mapping[str, str]) -> Answer:
+def answer(file: HeldFile, request: Mapping[str, str], method: str = "GET") -> Answer:
     """What to answer to a GET or HEAD with these headers (names in lower case).
 
-    One range is honoured; several, or one in another unit, are answered with the whole file, as RFC 9110 §14.2 allows.
+    One range of a GET is honoured; several, or one in another unit, are answered with the whole file, as RFC 9110
+    §14.2 allows.
     """
     headers = validators(file)
+    if _is_another(file, request):
+        return Answer(412, headers | {"content-length": "0"})
     if _unchanged(file, request):
         return Answer(304, headers)
     headers |= {
@@ -41,13 +45,15 @@ def answer(file: HeldFile, request: Mapping[str, str]) -> Answer:
         "content-length": str(file.size_bytes),
     }
     span = _RANGE.fullmatch(request.get("range", "").strip())
-    if span is None or span.groups() == ("", "") or not _range_still_holds(file, request):
+    if method != "GET" or span is None or span.groups() == ("", "") or not _range_still_holds(file, request):
         return Answer(200, headers, 0, file.size_bytes)
-    first, last = span.groups()
-    if first:
-        start, stop = int(first), min(int(last) + 1 if last else file.size_bytes, file.size_bytes)
+    first, last = (_position(digits) for digits in span.groups())
+    if first is not None and last is not None and last < first:
+        return Answer(200, headers, 0, file.size_bytes)  # no range at all (§14.1.1), and ignored as one
+    if first is None:
+        start, stop = max(file.size_bytes - (last or 0), 0), file.size_bytes
     else:
-        start, stop = max(file.size_bytes - int(last), 0), file.size_bytes
+        start, stop = first, file.size_bytes if last is None else min(last + 1, file.size_bytes)
     if start >= stop:
         return Answer(416, validators(file) | {"content-range": f"bytes */{file.size_bytes}", "content-length": "0"})
     headers |= {
@@ -55,6 +61,11 @@ def answer(file: HeldFile, request: Mapping[str, str]) -> Answer:
         "content-length": str(stop - start),
     }
     return Answer(206, headers, start, stop)
+
+
+def _position(digits: str) -> int | None:
+    digits = digits.lstrip("0") or digits[:1]
+    return (int(digits) if len(digits) <= _DIGITS else 10**_DIGITS) if digits else None
 
 
 def validators(file: HeldFile) -> dict[str, str]:
@@ -72,7 +83,7 @@ def validators(file: HeldFile) -> dict[str, str]:
 def disposition(name: str) -> str:
     """Content-Disposition for a file's name; the plain form for old clients, RFC 6266's for the others."""
     plain = name.encode("ascii", "replace").decode().replace("?", "_")
-    plain = re.sub(r'["\\\x00-\x1f]', "_", plain)
+    plain = re.sub(r'["\\\x00-\x1f\x7f]', "_", plain)
     return f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(name, safe='')}"
 
 
@@ -82,6 +93,15 @@ def _etag(file: HeldFile) -> str:
 
 def _modified(file: HeldFile) -> datetime:
     return file.arrived.astimezone(UTC).replace(microsecond=0)
+
+
+def _is_another(file: HeldFile, request: Mapping[str, str]) -> bool:
+    """If-Match, and else If-Unmodified-Since: the client wants these bytes or none (RFC 9110 §13.1.1, §13.1.4)."""
+    tags = request.get("if-match")
+    if tags is not None:
+        return tags.strip() != "*" and _etag(file) not in [tag.strip() for tag in tags.split(",")]
+    since = _date(request.get("if-unmodified-since"))
+    return since is not None and _modified(file) > since
 
 
 def _unchanged(file: HeldFile, request: Mapping[str, str]) -> bool:
@@ -106,6 +126,6 @@ def _date(text: str | None) -> datetime | None:
         return None
     try:
         moment = parsedate_to_datetime(text)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment

@@ -28,7 +28,9 @@ files_router = APIRouter(route_class=PlainRoute, tags=["Files"])
 
 Asker = Annotated[User, Depends(current_user)]
 Service = Annotated[DataLinkService, provided(DataLinkService)]
-Version = Annotated[int | None, Query(ge=1, description="Version of the file; the current one if none is given")]
+Version = Annotated[
+    int | None, Query(ge=1, le=2**31 - 1, description="Version of the file; the current one if none is given")
+]
 
 
 @links_router.get("/links")
@@ -38,12 +40,13 @@ def links(
 ) -> Response:
     """DataLink 1.1 §2.1: what hangs on each ID; a VOTable in TABLEDATA, whatever the default elsewhere (DL-03)."""
     wanted = asked.single("RESPONSEFORMAT")
+    media_type = MEDIA_TYPE
     if wanted is not None and wanted.replace(" ", "") != MEDIA_TYPE:
-        writer_for(wanted)  # one this service knows, else an error that names those it knows
-        if "votable" not in wanted and "xml" not in wanted:
+        writer = writer_for(wanted)  # one this service knows, else an error that names those it knows
+        if not writer.is_votable or "binary" in wanted.lower() or "b2" in wanted.lower():
             raise UsageError(f"RESPONSEFORMAT={wanted} is not offered for links; they come as {MEDIA_TYPE}")
+        media_type = writer.media_type if "/" in wanted and not wanted.startswith("votable/") else MEDIA_TYPE
     found = service.links(asked.all("ID"), user, request.app.state.public_url)
-    media_type = MEDIA_TYPE if wanted in (None, "votable") else str(wanted)
     return StreamedResponse(lambda: _document(found), media_type=media_type)
 
 
@@ -71,7 +74,7 @@ def file(
 ) -> Response:
     """A file as it lies, whole or in part; 401 or 403 before its release date, which the answer tells."""
     held = service.file(file_id, version, user)
-    answer = files.answer(held, request.headers)
+    answer = files.answer(held, request.headers, request.method)
     if request.method == "HEAD" or answer.stop == 0:
         return _bare(answer.status, answer.headers)
     return _Bytes(_opener(store, held, answer), answer)

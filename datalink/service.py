@@ -39,7 +39,7 @@ class DataLinkService:
         """The links of each ID, in the order asked; an unknown one becomes a row that says so."""
         asked = list(ids[: self._max_ids])
         with self._engine.connect() as connection:
-            found = queries.files_by_did(connection, asked)
+            found = queries.files_by_did(connection, [did for did in asked if "\0" not in did])
         files = [found.get(did) for did in asked]
         decisions = self._access.decide_all(user, [facts(file) for file in files if file is not None])
         decided = dict(zip((file.file_id for file in files if file is not None), decisions, strict=True))
@@ -64,6 +64,8 @@ class DataLinkService:
             return file, queries.header(connection, file.file_id, file.version)
 
     def _held(self, name: str, version: int | None, user: User) -> HeldFile:
+        if "\0" in name:  # which PostgreSQL cannot even be asked for
+            raise NotFoundError("there is no file in this archive whose name has a NUL in it")
         with self._engine.connect() as connection:
             file = queries.file(connection, name, version)
             if file is None:
