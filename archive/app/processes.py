@@ -8,6 +8,7 @@ import urllib.request
 from collections.abc import Callable
 
 import uvicorn
+from starlette.types import ASGIApp
 
 from archive.app.context import Context
 from archive.app.supervisor import ChildSpec, Chore, Supervisor
@@ -33,7 +34,7 @@ def serve(context: Context, *, ready: Callable[[str], None] | None = None) -> in
             settings = context.settings
         archive = context.archive
         archive.urls  # noqa: B018 (starts the database: children then only join it)
-        url = f"http://{settings.server.host}:{port}"
+        url = settings.server.base_url
         if ready is not None:
             threading.Thread(target=_tell_when_ready, args=(url, settings.public_url, ready), daemon=True).start()
         server = archive.embedded_server
@@ -68,8 +69,15 @@ def run_web(context: Context, descriptor: int | None) -> None:
     """One web process: the application on an open socket, or on one of its own."""
     settings = context.settings
     listening = socket.socket(fileno=descriptor) if descriptor is not None else _listen(settings)
-    config = uvicorn.Config(
-        context.create_app(settings, context.archive),
+    uvicorn.Server(server_config(settings, context.create_app(settings, context.archive))).run(sockets=[listening])
+
+
+def server_config(settings: Settings, app: ASGIApp) -> uvicorn.Config:
+    """How the web server serves: no log of its own, forwarded headers from trusted proxies only."""
+    return uvicorn.Config(
+        app,
+        host=settings.server.host,
+        port=settings.server.port,
         log_config=None,
         access_log=False,
         server_header=False,
@@ -79,7 +87,6 @@ def run_web(context: Context, descriptor: int | None) -> None:
         timeout_keep_alive=30,
         h11_max_incomplete_event_size=256 * 1024,
     )
-    uvicorn.Server(config).run(sockets=[listening])
 
 
 def _listen(settings: Settings) -> socket.socket:

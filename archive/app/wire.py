@@ -10,6 +10,7 @@ import uuid
 from collections.abc import MutableMapping
 from importlib.metadata import version
 from typing import Any
+from urllib.parse import quote
 
 import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -37,7 +38,7 @@ class TidyPaths:
         if scope["type"] == "http" and not path.startswith(_IDS):
             tidy = re.sub("/{2,}", "/", path).rstrip("/") or "/"
             if tidy != path:
-                scope = {**scope, "path": tidy, "raw_path": tidy.encode()}
+                scope = {**scope, "path": tidy, "raw_path": quote(tidy).encode()}
         await self._app(scope, receive, send)
 
 

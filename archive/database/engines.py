@@ -179,6 +179,8 @@ class Engines:
             pool_timeout=self._pool_timeout_s,
             # One round trip when a connection leaves the pool, so that a restarted server costs no request.
             pool_pre_ping=True,
+            # Errors end in logs; queries and hashes of tokens have no place there.
+            hide_parameters=True,
             connect_args={
                 "application_name": f"{self._application_name} {role}",
                 "connect_timeout": self._connect_timeout_s,

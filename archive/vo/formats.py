@@ -4,6 +4,7 @@ Adding a format is adding one entry to FORMATS: TAP's and discovery's answers, a
 VOTable itself is in archive.vo.votable; text of cells in archive.vo.text.
 """
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -19,6 +20,8 @@ from archive.vo.markup import Markup
 from archive.vo.text import byte_table, contains_any, joined_bytes, text_column
 from archive.vo.votable import Info, write_votable
 
+# What may go out again as a Content-Type: nothing that ends a header.
+MEDIA_TYPE = re.compile(r'[A-Za-z0-9.+-]+/[A-Za-z0-9.+-]+( *; *[A-Za-z0-9.+-]+="?[A-Za-z0-9 ./:+-]*"?)*')
 QUOTED = byte_table(*b'",\r\n')
 BREAKING = byte_table(*b"\t\r\n")
 
@@ -158,9 +161,8 @@ def writer_for(responseformat: str | None, default: str = "application/x-votable
         if form is None or "serialization=" in _normal(asked):
             offered = ", ".join(form.aliases[0] if form.aliases else form.media_type for form in FORMATS)
             raise UsageError(f"RESPONSEFORMAT {asked!r} is not offered here; there are {offered}")
-    return Writer(
-        asked if "/" in asked and not asked.startswith("votable/") else form.media_type, form.extension, form.write
-    )
+    is_literal = MEDIA_TYPE.fullmatch(asked) and not asked.startswith("votable/")
+    return Writer(asked if is_literal else form.media_type, form.extension, form.write)
 
 
 class Limited:

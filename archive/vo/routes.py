@@ -115,7 +115,9 @@ class TellingRoute(APIRoute):
 
         async def handle(request: Request) -> Response:
             async def tell(error: Exception) -> Response:
-                return self.document(archive_error(error), request)
+                # What the archive stands on, the database for one, has errors of its own: the front door knows them.
+                translate = getattr(request.app.state, "translate_error", None)
+                return self.document(archive_error(translate(error) if translate else error), request)
 
             try:
                 response = await handler(request)
