@@ -10,6 +10,7 @@ Here: upgrading, checking for drift, writing a new revision. Not here: the table
 (deploy/migrations), rights (roles.py).
 """
 
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from io import StringIO
@@ -27,7 +28,9 @@ from sqlalchemy.schema import CreateSchema, SchemaItem
 
 from archive.vo.errors import ConfigurationError
 
-SCRIPTS = Path(__file__).resolve().parents[2] / "deploy" / "migrations"
+# Beside the packages in a checkout, below the environment's prefix where a wheel was installed.
+_CHECKOUT = Path(__file__).resolve().parents[2] / "deploy" / "migrations"
+SCRIPTS = _CHECKOUT if _CHECKOUT.is_dir() else Path(sys.prefix) / "share" / "uraniborg" / "migrations"
 VERSION_SCHEMA = "public"
 
 LEFT_OUT_SCHEMAS = ("jobs", "cat")

@@ -1,42 +1,6 @@
 """Catalogues: from a file of rows (FITS, VOTable, CSV, Parquet) to a table the archive can publish.
 
-`read_catalogue` is the way in. Which files are catalogues at all is `kinds`; the DataProduct of the file itself is
-ingest.describe.tables; loading rows into the database is the ingest service's.
+`reading.read_catalogue` is the way in; it needs Arrow, which the base install has not, so nothing is imported here.
+Which files are catalogues at all is `kinds`; the DataProduct of the file itself is ingest.describe.catalogues; loading
+rows into the database is the ingest service's.
 """
-
-from pathlib import Path
-
-from ingest.catalogues import fits_table, parquet, text, votable
-from ingest.catalogues.kinds import catalogue_hdu, file_format
-from ingest.catalogues.model import Catalogue, Coverage, NotACatalogueError, SourceTable, arrow_type
-from ingest.catalogues.names import table_identifier
-from ingest.catalogues.publish import published
-
-__all__ = [
-    "Catalogue", "Coverage", "NotACatalogueError", "SourceTable", "arrow_type", "read_catalogue",
-    "source_table", "table_identifier",
-]  # fmt: skip
-
-
-def source_table(path: Path) -> SourceTable:
-    """The file's table as the file has it. Raises NotACatalogueError if it has none, UsageError if it is damaged."""
-    form = file_format(path)
-    if form == "fits":
-        return fits_table.source_table(path, catalogue_hdu(path))
-    if form == "votable":
-        return votable.source_table(path)
-    if form == "parquet":
-        return parquet.source_table(path)
-    if form == "text":
-        return text.source_table(path)
-    raise NotACatalogueError(f"{path.name} is no FITS, VOTable, CSV or Parquet file")
-
-
-def read_catalogue(path: Path, *, table_name: str | None = None, chunk_rows: int = 50_000) -> Catalogue:
-    """The catalogue in a file.
-
-    table_name: as users will type it ("cat.hipparcos2"); from the file's name if None.
-    chunk_rows: rows of a batch; memory is a few times a batch, whatever the file's size (binary VOTables excepted).
-    The file is read whole here (twice where it has positions), and again with each pass over `batches`.
-    """
-    return published(source_table(path), table_name or table_identifier(path), chunk_rows=chunk_rows)

@@ -51,7 +51,7 @@ def describe_path(path: Path, facts: Facts) -> None:
 
 def _add(path: Path, name: str, facts: Facts) -> None:
     # Loaded here: Arrow comes with the server, and a validator on an author's own disk describes all but catalogues.
-    from ingest.catalogues import read_catalogue
+    from ingest.catalogues.reading import read_catalogue
 
     try:
         catalogue = read_catalogue(path)

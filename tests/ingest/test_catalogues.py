@@ -16,10 +16,10 @@ from astropy.time import Time
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ingest.catalogues import Catalogue, NotACatalogueError, arrow_type, read_catalogue, table_identifier
 from ingest.catalogues.kinds import recognise
 from ingest.catalogues.metadata import vounit
 from ingest.catalogues.names import RESERVED, unique_identifiers
+from ingest.catalogues.reading import Catalogue, NotACatalogueError, arrow_type, read_catalogue, table_identifier
 from tests.shared import shared_data
 
 
