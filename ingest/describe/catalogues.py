@@ -6,7 +6,7 @@ what they are.
 
 from pathlib import Path
 
-from archive.vo.errors import UsageError
+from archive.vo.errors import ConfigurationError, UsageError
 from archive.vo.regions import Circle
 from ingest.catalogues.kinds import file_format, table_kind
 from ingest.describe.facts import Facts, RefusedError
@@ -51,7 +51,12 @@ def describe_path(path: Path, facts: Facts) -> None:
 
 def _add(path: Path, name: str, facts: Facts) -> None:
     # Loaded here: Arrow comes with the server, and a validator on an author's own disk describes all but catalogues.
-    from ingest.catalogues.reading import read_catalogue
+    try:
+        from ingest.catalogues.reading import read_catalogue
+    except ModuleNotFoundError as missing:
+        raise ConfigurationError(
+            f"{name}: reading a catalogue needs {missing.name}: pip install 'uraniborg[server]'"
+        ) from None
 
     try:
         catalogue = read_catalogue(path)
