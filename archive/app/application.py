@@ -15,7 +15,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.types import ASGIApp
 
 from archive.app.opened import OpenedArchive
-from archive.app.pages import front_page
+from archive.app.pages import api_page, front_page
 from archive.app.wire import Courtesies, HeadAsGet, TidyPaths
 from archive.served import ServedProtocol
 from archive.vo.capability import Capability, vosi_capabilities
@@ -39,7 +39,7 @@ def application(
     app = FastAPI(
         title=settings.title,
         version=version,
-        docs_url="/docs",
+        docs_url=None,
         redoc_url=None,
         openapi_url="/openapi.json",
         lifespan=_lifespan(settings.server.threads),
@@ -98,6 +98,11 @@ def _front(archive: OpenedArchive, protocols: Sequence[ServedProtocol]) -> APIRo
     def front() -> HTMLResponse:
         """What this archive is, and where its doors are."""
         return HTMLResponse(front_page(archive, protocols))
+
+    @router.get("/docs", response_class=HTMLResponse)
+    def api(request: Request) -> HTMLResponse:
+        """Every endpoint with its parameters, from the OpenAPI document."""
+        return HTMLResponse(api_page(request.app.openapi(), archive.settings.public_url))
 
     return router
 
