@@ -31,6 +31,7 @@ from uraniborg import metadata
 
 TABLE = "cat.stars"
 SEED = 20261122
+BELT_DEG = 2.5  # a million stars as dense as the sky's mean at 17 mag: some 17 in a cone of 0.1 degree
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ def prepared(folder: Path, rows: int) -> Iterator[OpenedArchive]:
             reader = archive.urls.reader.username or ""
             with archive.engines.begin("writer") as connection:
                 catalogues.create(
-                    connection, star_table(TABLE, rows), stars(rows, seed=SEED), archive.sphere,
+                    connection, star_table(TABLE, rows), stars(rows, seed=SEED, belt_deg=BELT_DEG), archive.sphere,
                     reader=reader, file_id="made/stars",
                 )  # fmt: skip
         yield archive

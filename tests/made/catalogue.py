@@ -1,6 +1,6 @@
 """A made catalogue in Gaia's manner: 15 columns of every kind a survey has, with missing values.
 
-Positions are even over the sky, so that a cone's rows follow from its size alone.
+Positions are even over a belt of declinations, so that a cone's rows follow from its size and the belt's width alone.
 """
 
 from collections.abc import Iterator
@@ -35,8 +35,12 @@ def star_table(name: str, rows: int) -> Table:
     return Table(name, COLUMNS, f"{rows} made stars", title="Made stars", rows=rows)
 
 
-def stars(rows: int, *, seed: int, chunk_rows: int = 50_000) -> Iterator[pa.RecordBatch]:
-    """The rows, a batch at a time, in order of source_id; a third of the astrometry and most velocities are missing."""
+def stars(rows: int, *, seed: int, belt_deg: float = 90.0, chunk_rows: int = 50_000) -> Iterator[pa.RecordBatch]:
+    """The rows, a batch at a time, in order of source_id; a third of the astrometry and most velocities are missing.
+
+    belt_deg: the largest declination, degrees.
+    """
+    height = np.sin(np.radians(belt_deg))
     random = np.random.default_rng(seed)
     schema = arrow_schema(COLUMNS)
     for first in range(0, rows, chunk_rows):
@@ -48,7 +52,7 @@ def stars(rows: int, *, seed: int, chunk_rows: int = 50_000) -> Iterator[pa.Reco
         columns: list[tuple[np.ndarray, np.ndarray | None]] = [
             (source_id, None),
             (random.uniform(0, 360, count), None),
-            (np.degrees(np.arcsin(random.uniform(-1, 1, count))), None),
+            (np.degrees(np.arcsin(random.uniform(-height, height, count))), None),
             (random.gamma(2, 0.1, count), None),
             (random.gamma(2, 0.1, count), None),
             (random.gamma(2, 0.5, count), no_astrometry),
