@@ -162,7 +162,7 @@ class Prepared:
 
 
 def told_apart(columns: Sequence[Column]) -> tuple[Column, ...]:
-    """The columns of an upload, of two long names that PostgreSQL would cut to the same one the second with a number."""
+    """The columns of an upload; of two long names that PostgreSQL would cut to one, the second with a number."""
     used: set[str] = set()
     named = []
     for column in columns:

@@ -16,7 +16,7 @@ import uraniborg
 from archive.app.opened import OpenedArchive
 from archive.app.processes import server_config
 from archive.app.setup import prepare
-from archive.database.engines import psycopg_dsn
+from archive.database.engines import ROLES, psycopg_dsn
 from archive.settings import Loaded
 from tests.databases import Postgres
 from tests.live import database_environment, free_port
@@ -71,6 +71,18 @@ def served(postgres: Postgres, folder: Path, **options: Any) -> Iterator[Served]
     port = free_port()
     with prepared(postgres, folder, server__port=port, **options) as (archive, dsn), answering(archive):
         yield Served(f"http://127.0.0.1:{port}", archive, dsn)
+
+
+@contextmanager
+def beside(first: Served, **options: Any) -> Iterator[Served]:
+    """Another server on the same database and store, with other settings."""
+    port = free_port()
+    given = {name.replace("__", "."): value for name, value in options.items()}
+    ours = first.archive.urls
+    given |= {f"database.{role}_url": ours.of(role).render_as_string(hide_password=False) for role in ROLES}
+    settings = Loaded.load(first.archive.settings.data_dir, {**given, "server.port": port}).settings
+    with OpenedArchive(settings) as archive, answering(archive):
+        yield Served(f"http://127.0.0.1:{port}", archive, first.dsn)
 
 
 @contextmanager
