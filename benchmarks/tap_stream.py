@@ -61,7 +61,7 @@ def copied(bench: Served, sql: str, form: str) -> tuple[float, int]:
 
 
 def streamed(url: str, query: str, rows: int, form: str) -> tuple[float, float, int]:
-    """Seconds to the first byte of the body, seconds to its end, bytes. Not compressed: what is measured is the archive.
+    """Seconds to the first byte of the body and to its end, bytes. Not compressed: what is measured is the archive.
 
     By http.client, the client that costs least: it shares the cores with what it measures.
     """
