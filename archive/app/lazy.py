@@ -46,3 +46,11 @@ class LazyGroup(click.Group):
         if self._default and args and args[0] not in self._lazy and args[0] not in ("--help", "--data-dir"):
             args = [self._default, *args]
         return super().parse_args(ctx, args)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        # After an option of the group (`ingest --data-dir D FILE`) the first word comes to light only here.
+        if self._default and args and args[0] not in self._lazy:
+            args = [self._default, *args]
+        return super().resolve_command(ctx, args)

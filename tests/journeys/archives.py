@@ -48,9 +48,12 @@ class Archive:
         with DropFolder(folder) as drop:
             return take_claims(self.service(replace=True), drop, folder, collection, "default")
 
-    def run(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
-        """A command of the archive as a user types it."""
-        return self._run([*PROGRAM, *arguments, "--data-dir", str(self.data_dir)])
+    def run(self, *arguments: str, **settings: str) -> "subprocess.CompletedProcess[str]":
+        """A command of the archive as a user types it; settings: variables of its environment."""
+        return subprocess.run(
+            [*PROGRAM, *arguments, "--data-dir", str(self.data_dir)],
+            env={**os.environ, **self.env, **settings}, cwd=ROOT, capture_output=True, text=True, timeout=120,
+        )  # fmt: skip
 
     def start_worker(self, *arguments: str) -> "subprocess.Popen[str]":
         """A process that ingests from the drop folder (tests.journeys.worker)."""
@@ -59,11 +62,6 @@ class Archive:
             env={**os.environ, **self.env}, cwd=ROOT, text=True,
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         )  # fmt: skip
-
-    def _run(self, words: list[str]) -> "subprocess.CompletedProcess[str]":
-        return subprocess.run(
-            words, env={**os.environ, **self.env}, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False
-        )
 
     def rows(self, sql: str, **parameters: Any) -> list[Any]:
         """What the owner sees."""
@@ -79,9 +77,9 @@ class Archive:
         with self.opened.engines.writer.begin() as connection:
             return read_events(connection, limit=10_000)
 
-    def scrub(self, *arguments: str) -> list[dict[str, Any]]:
+    def scrub(self, *arguments: str, **settings: str) -> list[dict[str, Any]]:
         """The findings of `uraniborg store scrub --json`."""
-        done = self.run("store", "scrub", "--json", *arguments)
+        done = self.run("store", "scrub", "--json", *arguments, **settings)
         assert done.returncode in (0, 1), done.stderr
         return [json.loads(line) for line in done.stdout.splitlines()]
 

@@ -174,9 +174,8 @@ def test_bytes_without_a_row_are_reported_and_removed_only_past_the_grace(archiv
     sky = Sky(archive, 1)
     killed(archive, "rename:1")
     archive.watch_once()
-    assert archive.scrub() == []  # younger than the grace: it might still be on its way to its row
-    assert archive.scrub("--delete") == []
-    (orphan,) = archive.scrub("--grace-s", "0")
+    assert archive.scrub("--delete") == []  # younger than the grace: it might still be on its way to its row
+    (orphan,) = archive.scrub(URANIBORG_STORE__ORPHAN_GRACE_H="0")
     assert (orphan["kind"], orphan["deleted"]) == ("object_without_row", False)
     (path,) = [each for each in (archive.data_dir / "store").rglob("*") if each.name == Path(orphan["key"]).name]
     old = time.time() - 2 * 86_400
