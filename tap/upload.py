@@ -25,6 +25,8 @@ MAX_REDIRECTS = 3
 SPOOL_BYTES = 4 << 20
 _BLOCK = 1 << 16
 _IN_PATH = "/%:@!$&'()*+,;=~-._"
+# Not anybody's, whatever this Python's table says (IANA's registries of special-purpose addresses).
+RESERVED = tuple(map(ipaddress.ip_network, ("192.0.0.0/24", "64:ff9b:1::/48")))
 NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 IPV4_COMPATIBLE = ipaddress.IPv6Network("::/96")
 _REDIRECTS = (301, 302, 303, 307, 308)
@@ -130,14 +132,18 @@ def is_public(text: str) -> bool:
     """Whether an address, and every IPv4 address that it carries within (RFC 4291, 6052, 3056, 4380), is anybody's."""
     address = ipaddress.ip_address(text)
     if isinstance(address, ipaddress.IPv4Address):
-        return address.is_global and not address.is_multicast
+        return _is_global(address)
     carried = [address.ipv4_mapped, address.sixtofour, *(address.teredo or ())]
     if address in NAT64 or address in IPV4_COMPATIBLE:
         carried.append(ipaddress.IPv4Address(int(address) & 0xFFFF_FFFF))
     inner = [one for one in carried if one is not None]
     if inner:
-        return all(one.is_global and not one.is_multicast for one in inner)
-    return address.is_global and not address.is_multicast and not address.is_site_local
+        return all(map(_is_global, inner))
+    return _is_global(address) and not address.is_site_local
+
+
+def _is_global(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
+    return address.is_global and not address.is_multicast and not any(address in network for network in RESERVED)
 
 
 def _ask(connection: http.client.HTTPConnection, parts: SplitResult) -> http.client.HTTPResponse:

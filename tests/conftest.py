@@ -6,6 +6,8 @@ import pytest
 
 from tests.databases import DATABASES, Postgres
 
+pytest_plugins = ["tests.skips"]
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--run-long", action="store_true", help="run the tests marked slow too")
