@@ -9,9 +9,11 @@ import http.client
 import random
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from functools import partial
+from typing import TypeVar
 from urllib.parse import urlencode, urlsplit
 
 from helpers import BELT_DEG, SEED, TABLE, Served, quantile, served, show
@@ -27,6 +29,7 @@ from uraniborg import tap_service
 RADIUS_DEG = 0.1
 WARMING = 30  # cones before the count begins
 Centre = tuple[float, float]
+Item = TypeVar("Item")
 
 
 def centres(count: int, seed: int) -> list[Centre]:
@@ -104,30 +107,31 @@ def one_client(bench: Served, places: list[Centre]) -> list[tuple[str, list[floa
     return list(spent.items())
 
 
+def at_once(work: Callable[[Item], object], items: Sequence[Item], clients: int) -> float:
+    """Items a second, with that many threads at work."""
+    with ThreadPoolExecutor(clients) as pool:
+        return len(items) * 1e3 / timed(lambda: list(pool.map(work, items)))
+
+
 def many_clients(bench: Served, places: list[Centre], clients: int) -> tuple[float, float]:
-    """Requests a second over HTTP, and of the raw SQL, with that many clients at once."""
-    local = threading.local()
-
-    def over_http(centre: Centre) -> None:
-        if not hasattr(local, "client"):
-            local.client = Client(bench)
-        local.client.cone(centre)
-
+    """Cones a second over HTTP, and of the raw SQL, with that many clients at once, each on a connection of its own."""
     tap = tap_service(bench.archive)
     queries = [translated(tap, bench, centre) for centre in places]
+    local = threading.local()
+    with ExitStack() as connections:
 
-    def raw(place: int) -> None:
-        if not hasattr(local, "reader"):
-            local.reader = bench.reader()
-        query = queries[place]
-        local.reader.cursor(binary=True).execute(query.sql.encode(), query.parameters).fetchall()
-        local.reader.rollback()
+        def over_http(centre: Centre) -> None:
+            if not hasattr(local, "client"):
+                local.client = Client(bench)
+            local.client.cone(centre)
 
-    rates = []
-    for work, items in ((over_http, places), (raw, range(len(places)))):
-        with ThreadPoolExecutor(clients) as pool:
-            rates.append(len(places) * 1e3 / timed(lambda: list(pool.map(work, items))))  # noqa: B023 # type: ignore
-    return rates[0], rates[1]
+        def raw(query: SqlQuery) -> None:
+            if not hasattr(local, "reader"):
+                local.reader = connections.enter_context(bench.reader())
+            local.reader.cursor(binary=True).execute(query.sql.encode(), query.parameters).fetchall()
+            local.reader.rollback()
+
+        return at_once(over_http, places, clients), at_once(raw, queries, clients)
 
 
 def main() -> None:
@@ -149,7 +153,7 @@ def main() -> None:
              for name, ms in spent],
         )  # fmt: skip
         rows = [(f"{clients} clients", *many_clients(bench, places, clients)) for clients in (1, chosen.clients)]
-        show("requests a second", ("", "HTTP", "raw SQL"), rows)
+        show("cones a second", ("", "HTTP", "raw SQL"), rows)
 
 
 if __name__ == "__main__":

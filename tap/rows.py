@@ -31,13 +31,15 @@ _FIXED: dict[int, np.dtype[Any]] = {
     1114: np.dtype(">i8"),  # timestamp, timestamptz: microseconds since 2000, UTC
     1184: np.dtype(">i8"),
 }
+_COUNT = np.dtype(">i4")
+_NATIVE = {dtype: dtype.newbyteorder("=") for dtype in (_COUNT, *_FIXED.values())}
+_ARROW = {native: pa.from_numpy_dtype(native) for native in _NATIVE.values()}
 _BOOLEAN, _INTEGERS, _FLOATS, _INSTANTS = 16, frozenset({20, 21, 23}), frozenset({700, 701}), frozenset({1114, 1184})
 _TEXTS = frozenset({19, 25, 705, 1042, 1043})  # name, text, unknown, char(n), varchar
 _EPOCH_US = 946_684_800_000_000  # 2000-01-01 by the count of 1970
 _FIRST_US, _LAST_US = -62_135_596_800_000_000, 253_402_300_799_999_999  # years 1 to 9999
 _PADDING = bytes(8)  # so that a value may be looked at where a NULL ends the last row
 
-Bytes = npt.NDArray[np.uint8]
 Places = npt.NDArray[np.int64]
 
 
@@ -53,39 +55,59 @@ def record_batch(rows: Sequence[bytes], schema: pa.Schema, context: psycopg.Conn
     context: whose types the loaders know. psycopg.DataError for a value that Python has nothing for, such as an
     infinite timestamp; pa.ArrowInvalid for one that its declared type does not hold.
     """
-    data = np.frombuffer(b"".join([*rows, _PADDING]), np.uint8)
-    ends = np.cumsum(np.fromiter(map(len, rows), np.int64, len(rows)))
-    at = np.concatenate([[0], ends[:-1]])
-    (count,) = _gather(data, at[:1], np.dtype(">i4"))
+    page = _Page(b"".join([*rows, _PADDING]))
+    at = np.zeros(len(rows), np.int64)
+    np.cumsum(np.fromiter(map(len, rows), np.int64, len(rows))[:-1], out=at[1:])
+    (count,) = page.values(at[:1], _COUNT)
     if count != len(schema):
         raise psycopg.DataError(f"the database sent {count} columns where {len(schema)} were declared")
     at += 4
     arrays = []
     for field in schema:
-        oid = int(_gather(data, at[:1], np.dtype(">u4"))[0])
-        lengths = _gather(data, at + 4, np.dtype(">i4"))
-        at += 8
-        arrays.append(_Cells(data, at, lengths, oid).array(field, context))
-        at += np.maximum(lengths, 0)
+        oid = int.from_bytes(page.bytes[at[0] : at[0] + 4])
+        at += 4
+        lengths = page.values(at, _COUNT)
+        at += 4
+        valid = lengths >= 0
+        whole = bool(valid.all())
+        arrays.append(_Cells(page, at, lengths, oid, None if whole else valid).array(field, context))
+        at += lengths if whole else np.maximum(lengths, 0)
     return pa.RecordBatch.from_arrays(arrays, schema=schema)
 
 
-def _gather(data: Bytes, at: Places, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
-    """The values that begin at these bytes, in the machine's own order."""
-    everywhere = np.ndarray((len(data) - dtype.itemsize + 1,), dtype, data.data, strides=(1,))
-    return everywhere[at].astype(dtype.newbyteorder("="))
+class _Page:
+    """The bytes of all rows of a page, one after the other."""
+
+    def __init__(self, data: bytes) -> None:
+        self.bytes = data
+        self._views: dict[np.dtype[Any], npt.NDArray[Any]] = {}
+
+    def values(self, at: Places, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
+        """The values that begin at these bytes, in the machine's own order."""
+        view = self._views.get(dtype)
+        if view is None:
+            # Every place where a value could begin, aligned or not: nothing is copied until it is indexed.
+            view = np.ndarray((len(self.bytes) - dtype.itemsize + 1,), dtype, self.bytes, strides=(1,))
+            self._views[dtype] = view
+        return view[at].astype(_NATIVE[dtype])
 
 
 class _Cells:
-    """One column of a page: where in the page each cell's value begins, and its length in bytes (-1: NULL)."""
+    """One column of a page: where each cell's value begins, its length in bytes, and which are there (None: all)."""
 
-    def __init__(self, data: Bytes, at: Places, lengths: npt.NDArray[np.int32], oid: int) -> None:
-        self._data = data
+    def __init__(
+        self,
+        page: _Page,
+        at: Places,
+        lengths: npt.NDArray[np.int32],
+        oid: int,
+        valid: npt.NDArray[np.bool_] | None,
+    ) -> None:
+        self._page = page
         self._at = at
         self._lengths = lengths
         self._oid = oid
-        valid = lengths >= 0
-        self._valid: npt.NDArray[np.bool_] | None = None if valid.all() else valid
+        self._valid = valid
 
     def array(self, field: pa.Field, context: psycopg.Connection[Any]) -> pa.Array:
         """As the field's type."""
@@ -93,26 +115,36 @@ class _Cells:
         if oid in _TEXTS and pa.types.is_string(wanted):
             return self._texts()
         if oid == _BOOLEAN and pa.types.is_boolean(wanted):
-            return pa.array(self._numbers() != 0, mask=self._missing())
+            return pa.array(self._numbers() != 0, mask=None if self._valid is None else ~self._valid)
         if oid in _INTEGERS and (pa.types.is_integer(wanted) or pa.types.is_floating(wanted)):
             # An integer beyond 2**53 becomes the nearest double; one that no integer type holds is an error.
-            return self._plain().cast(wanted, safe=pa.types.is_integer(wanted))
+            return self._cast(self._plain(), wanted, safe=pa.types.is_integer(wanted))
         if oid in _FLOATS and pa.types.is_floating(wanted):
-            return self._plain().cast(wanted)
+            return self._cast(self._plain(), wanted)
         if oid in _INSTANTS and wanted == TIMESTAMP:
             instants = self._instants()
             if instants is not None:
                 return instants
         return _converted(self._loaded(context), field)
 
-    def _numbers(self) -> npt.NDArray[Any]:
-        return _gather(self._data, self._at, _FIXED[self._oid])
+    @staticmethod
+    def _cast(array: pa.Array, wanted: pa.DataType, *, safe: bool = True) -> pa.Array:
+        return array if array.type == wanted else array.cast(wanted, safe=safe)
 
-    def _missing(self) -> npt.NDArray[np.bool_] | None:
-        return None if self._valid is None else ~self._valid
+    def _numbers(self) -> npt.NDArray[Any]:
+        return self._page.values(self._at, _FIXED[self._oid])
+
+    def _bitmap(self, repeats: int = 1) -> pa.Buffer | None:
+        """Which cells are there, as Arrow has it: a bit each, the lowest first."""
+        if self._valid is None:
+            return None
+        valid = self._valid if repeats == 1 else np.repeat(self._valid, repeats)
+        return pa.py_buffer(np.packbits(valid, bitorder="little"))
 
     def _plain(self) -> pa.Array:
-        return pa.array(self._numbers(), mask=self._missing(), from_pandas=False)
+        numbers = self._numbers()
+        kind = _ARROW[numbers.dtype]
+        return pa.Array.from_buffers(kind, len(numbers), [self._bitmap(), pa.py_buffer(numbers)])
 
     def _instants(self) -> pa.Array | None:
         """None if one of them is infinite or beyond the years that DALI can write: psycopg has the words for that."""
@@ -122,7 +154,7 @@ class _Cells:
         outside = (instants < _FIRST_US - _EPOCH_US) | (instants > _LAST_US - _EPOCH_US)
         if outside.any():
             return None
-        return pa.array(instants + _EPOCH_US, pa.int64(), mask=self._missing()).cast(TIMESTAMP)
+        return pa.Array.from_buffers(TIMESTAMP, len(instants), [self._bitmap(), pa.py_buffer(instants + _EPOCH_US)])
 
     def _texts(self) -> pa.StringArray:
         """The page seen as cell, gap, cell, gap and so on, of which Arrow takes the cells."""
@@ -131,17 +163,13 @@ class _Cells:
         bounds[0:-1:2] = self._at
         bounds[1::2] = self._at + np.maximum(self._lengths, 0)
         bounds[-1] = bounds[-2]
-        bitmap = None
-        if self._valid is not None:
-            bitmap = pa.py_buffer(np.packbits(np.repeat(self._valid, 2), bitorder="little"))
-        page = pa.Array.from_buffers(
-            pa.large_string(), 2 * count, [bitmap, pa.py_buffer(bounds), pa.py_buffer(self._data)]
-        )
-        return page.take(pa.array(np.arange(0, 2 * count, 2))).cast(pa.string())
+        buffers = [self._bitmap(repeats=2), pa.py_buffer(bounds), pa.py_buffer(self._page.bytes)]
+        cells = pa.Array.from_buffers(pa.large_string(), 2 * count, buffers)
+        return cells.take(pa.array(np.arange(0, 2 * count, 2))).cast(pa.string())
 
     def _loaded(self, context: psycopg.Connection[Any]) -> list[object]:
         load = psycopg.adapt.Transformer(context).get_loader(self._oid, Format.BINARY).load
-        data = self._data.tobytes()
+        data = self._page.bytes
         return [
             None if length < 0 else load(data[start : start + length])
             for start, length in zip(self._at.tolist(), self._lengths.tolist(), strict=True)

@@ -126,3 +126,11 @@ def test_an_instant_that_no_calendar_of_ours_has_is_refused_in_words(connection:
 def test_columns_that_were_not_declared_are_an_error(connection: Connection) -> None:
     with pytest.raises(psycopg.DataError, match="2 columns where 1"):
         fetched(connection, "SELECT 1, 2", pa.schema([("a", pa.int32())]))
+
+
+def test_a_bound_parameter_still_finds_its_index(connection: Connection) -> None:
+    sql = "EXPLAIN " + as_records("SELECT relname FROM pg_class WHERE oid = %(oid)s LIMIT 3")
+    with connection.transaction():
+        connection.execute("SET LOCAL enable_seqscan = off")
+        plan = "\n".join(str(line) for (line,) in connection.execute(sql.encode(), {"oid": 1259}).fetchall())
+    assert "Index Cond: (oid = " in plan, plan
