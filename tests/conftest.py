@@ -6,7 +6,7 @@ import pytest
 
 from tests.databases import DATABASES, Postgres
 
-pytest_plugins = ["tests.skips"]
+pytest_plugins = ["tests.object_store", "tests.skips"]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
