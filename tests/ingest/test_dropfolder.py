@@ -12,7 +12,7 @@ import pytest
 from archive.vo.errors import ConfigurationError
 from ingest.dropfolder import DropFolder, printable, report_path
 from tests.ingest.privileges import without_privileges
-from tests.journeys.archives import deliver, files_below
+from tests.journeys.folders import deliver, files_below
 
 SPAWN = multiprocessing.get_context("spawn")
 

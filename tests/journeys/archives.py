@@ -24,8 +24,10 @@ from ingest.dropfolder import DropFolder
 from ingest.service import IngestService, Report
 from storage.catalogue import Event, read_events
 from tests.databases import Postgres
+from tests.journeys.folders import deliver, files_below
 from tests.live import PROGRAM, ROOT, database_environment
 
+__all__ = ["Archive", "csv", "deliver", "empty_archive", "files_below", "image"]
 WORKER = [sys.executable, "-m", "tests.journeys.worker"]
 
 
@@ -126,20 +128,3 @@ def csv(rows: int, *, seed: int = 1) -> bytes:
     lines += [f"s{n},{150 + rng.uniform(-1, 1):.6f},{2 + rng.uniform(-1, 1):.6f},{rng.uniform(10, 20):.3f}"
               for n in range(rows)]  # fmt: skip
     return ("\n".join(lines) + "\n").encode()
-
-
-def deliver(folder: Path, name: str, content: bytes) -> Path:
-    """Put a file into a drop folder as a writer does: under another name first, then by a rename."""
-    path = folder / name
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(path.name + ".part")
-    unfinished.write_bytes(content)
-    unfinished.rename(path)
-    return path
-
-
-def files_below(folder: Path) -> list[str]:
-    """Relative paths of all files below a folder but locks, sorted."""
-    return sorted(
-        str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file() and path.name != ".lock"
-    )
