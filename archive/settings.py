@@ -340,7 +340,7 @@ def _told(problem: ValidationError, values: Mapping[str, Any], origins: Mapping[
         field = keys.get(key)
         given = "" if field is None or "SecretStr" in str(field.annotation) else f" {values.get(key)!r} is wrong:"
         about = f" ({field.description})" if field is not None else ""
-        lines.append(
-            f"{origins.get(key, 'default')}: {key}:{given} {error['msg'].removeprefix('Value error, ')}{about}"
-        )
+        # What is wrong with a section as a whole came from wherever one of its keys did.
+        origin = origins.get(key) or next((origins[one] for one in origins if one.startswith(f"{key}.")), "default")
+        lines.append(f"{origin}: {key}:{given} {error['msg'].removeprefix('Value error, ')}{about}")
     return "\n".join(lines)

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any, cast
 
+import numpy as np
 import psycopg
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -137,10 +138,15 @@ def _flat(batch: pa.RecordBatch) -> pa.RecordBatch:
     """Arrays as PostgreSQL writes them, because CSV has none."""
     if not any(pa.types.is_nested(field.type) for field in batch.schema):
         return batch
-    columns = []
-    for column in batch.columns:
-        if pa.types.is_nested(column.type):
-            joined = pc.binary_join(pc.cast(column, pa.list_(pa.string())), ",")
-            column = pc.binary_join_element_wise("{", joined, "}", "")
-        columns.append(column)
+    columns = [_literals(column) if pa.types.is_nested(column.type) else column for column in batch.columns]
     return pa.RecordBatch.from_arrays(columns, names=batch.schema.names)
+
+
+def _literals(arrays: pa.Array) -> pa.StringArray:
+    """{1,NULL,3}: an element that is missing is not an array that is."""
+    texts = pc.cast(arrays, pa.list_(pa.string()))
+    lengths = pc.list_value_length(texts).fill_null(0).to_numpy(zero_copy_only=False)
+    offsets = pa.array(np.concatenate([[0], np.cumsum(lengths)]), pa.int32())
+    joined = pc.binary_join(pa.ListArray.from_arrays(offsets, texts.flatten().fill_null("NULL")), ",")
+    literals = pc.binary_join_element_wise("{", joined, "}", "")
+    return pc.if_else(arrays.is_valid(), literals, pa.scalar(None, pa.string()))
