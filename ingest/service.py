@@ -18,7 +18,7 @@ from typing import Any, Literal
 from sqlalchemy import Connection, Engine
 
 from archive.holdings import catalogues, queries
-from archive.holdings.model import StoredFile
+from archive.holdings.model import DataProduct, StoredFile
 from archive.sphere.sphere import Sphere
 from archive.vo.errors import ArchiveError
 from ingest import failures
@@ -202,13 +202,18 @@ class IngestService:
         if outcome == "unchanged":
             return outcome, version, ()
         add_object(connection, stored)
-        more = self._publish(connection, description.catalogue, product.file_id) if description.catalogue else ()
+        more = self._publish(connection, description.catalogue, product, now) if description.catalogue else ()
         detail = {"outcome": outcome, "sha256": stored.sha256, "size_bytes": stored.size_bytes}
         append_event(connection, "archived", product.file_id, version, detail)
         return outcome, version, more
 
-    def _publish(self, connection: Connection, catalogue: Catalogue, file_id: str) -> tuple[Finding, ...]:
-        wanted = catalogue.table.name
+    def _publish(
+        self, connection: Connection, catalogue: Catalogue, product: DataProduct, now: datetime
+    ) -> tuple[Finding, ...]:
+        """Make a catalogue's table, for everybody: so only of one that everybody may have."""
+        if product.rights != "public" or (product.release_date is not None and product.release_date > now):
+            return (Finding("info", "table_not_public", "table", "its rows are not published: the file is not public"),)
+        wanted, file_id = catalogue.table.name, product.file_id
         name = catalogues.name_for(connection, wanted, file_id)
         table = replace(catalogue.table, name=name)
         catalogues.create(connection, table, catalogue.batches, self._sphere, reader=self._reader_role, file_id=file_id)

@@ -2,7 +2,10 @@
 
 import hashlib
 import json
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,6 +13,8 @@ from astropy.coordinates import SkyCoord
 
 from archive.holdings import queries
 from ingest.commands import ingest_all
+from ingest.describe import describe_path
+from ingest.describe.facts import Description
 from ingest.service import Report, offers
 from tests.journeys.archives import Archive, csv, deliver, files_below, image
 
@@ -174,3 +179,22 @@ def test_an_archive_without_database_is_an_error_of_one_line(archive: Archive, t
     done = archive.run("ingest", str(path))
     assert done.returncode == 2
     assert "database" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_a_catalogue_that_is_not_public_is_kept_but_its_rows_are_not_published(
+    archive: Archive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A published table is everybody's: a mapping that makes a catalogue proprietary must keep its rows from it."""
+
+    def proprietary(*arguments: Any, **more: Any) -> Description:
+        description = describe_path(*arguments, **more)
+        product = replace(description.product, rights="proprietary", release_date=datetime(2099, 1, 1, tzinfo=UTC))
+        return replace(description, product=product)
+
+    monkeypatch.setattr("ingest.service.describe_path", proprietary)
+    deliver(archive.drop, "lists/closed.csv", csv(10))
+    (report,) = archive.watch_once()
+    assert report.outcome == "accepted"
+    assert "table_not_public" in {finding.code for finding in report.findings}
+    assert archive.rows("SELECT to_regclass('cat.closed') IS NULL") == [(True,)]
+    assert archive.seen("SELECT count(*) FROM tap_schema.tables WHERE table_name = 'cat.closed'") == [(0,)]
