@@ -12,7 +12,9 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import closing
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 from urllib.parse import urlencode, urlsplit
 
 import psutil
@@ -20,6 +22,7 @@ from helpers import TABLE, Served, served, show
 
 FORMATS = {"BINARY2": ("votable", "binary"), "CSV": ("csv", "csv"), "TABLEDATA": ("votable/td", "csv")}
 MIB = 2**20
+Told = TypeVar("Told", bound=tuple[float, ...])
 
 
 class Watched:
@@ -81,7 +84,8 @@ def streamed(url: str, query: str, rows: int, form: str) -> tuple[float, float, 
     return first, time.perf_counter() - began, size
 
 
-def least(rounds: int, work: Callable[[], tuple[float, ...]], by: int) -> tuple[float, ...]:
+def least(rounds: int, work: Callable[[], Told], by: int) -> Told:
+    """What the quickest of the rounds told; by: where the seconds stand in it."""
     return min((work() for _ in range(rounds)), key=lambda told: told[by])
 
 
@@ -93,15 +97,13 @@ def main() -> None:
     query = f"SELECT * FROM {TABLE}"
     with served(chosen.rows, web_workers=1) as bench:
         (worker,) = bench.web_processes()
-        floors = {
-            form: least(chosen.rounds, lambda form=form: copied(bench, query, form), 0) for form in ("binary", "csv")
-        }
+        floors = {form: least(chosen.rounds, partial(copied, bench, query, form), 0) for form in ("binary", "csv")}
         streamed(bench.live.url, query, 10, "votable")
         rows = []
         for name, (form, floor_form) in FORMATS.items():
             with Watched(worker) as memory:
                 first, seconds, size = least(
-                    chosen.rounds, lambda form=form: streamed(bench.live.url, query, chosen.rows, form), 1
+                    chosen.rounds, partial(streamed, bench.live.url, query, chosen.rows, form), 1
                 )
             floor, floor_size = floors[floor_form]
             rows.append((name, seconds, size / 1e6, size / 1e6 / seconds, first * 1e3, floor, floor_size / 1e6,
