@@ -37,10 +37,15 @@ class Served:
         form = {"LANG": "ADQL", "FORMAT": "csv", "QUERY": adql, **more}
         return httpx.post(f"{self.url}/tap/sync", data=form, timeout=60)
 
-    def ask(self, sql: str, *parameters: object) -> list[tuple[Any, ...]]:
+    def ask(self, sql: str) -> list[tuple[Any, ...]]:
         """What a superuser sees in the database."""
         with psycopg.connect(self.dsn, autocommit=True) as connection:
-            return connection.execute(sql.encode(), parameters).fetchall()
+            return connection.execute(sql.encode()).fetchall()
+
+    def change(self, sql: str) -> None:
+        """What a superuser does to the database."""
+        with psycopg.connect(self.dsn, autocommit=True) as connection:
+            connection.execute(sql.encode())
 
     def running_queries(self) -> int:
         """Users' queries that PostgreSQL is at work on."""

@@ -10,7 +10,7 @@ from anyio import to_thread
 from fastapi import APIRouter, FastAPI, Request
 from fastapi.responses import HTMLResponse, Response
 from sqlalchemy import text
-from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import DataError, InterfaceError, OperationalError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.types import ASGIApp
 
@@ -19,7 +19,7 @@ from archive.app.pages import api_page, front_page
 from archive.app.wire import Courtesies, HeadAsGet, TidyPaths
 from archive.served import ServedProtocol
 from archive.vo.capability import Capability, vosi_capabilities
-from archive.vo.errors import UnavailableError
+from archive.vo.errors import UnavailableError, UsageError
 from archive.vo.routes import PlainRoute
 from archive.vo.vosi import MEDIA_TYPE, Availability, availability_document, capabilities_document
 from storage.errors import VolumeUnavailable
@@ -112,6 +112,8 @@ def translated(error: Exception) -> Exception:
     if isinstance(error, OperationalError | InterfaceError | PoolTimeout):
         log.error("the database does not answer", exc_info=error)
         return UnavailableError("the database does not answer at the moment; try again shortly")
+    if isinstance(error, DataError) and "NUL (0x00)" in str(error.orig):
+        return UsageError("a value of the request has the character NUL in it, which no value here has")
     if isinstance(error, VolumeUnavailable):
         log.error("the store does not answer", exc_info=error)
         return UnavailableError("the store does not answer at the moment; try again shortly")

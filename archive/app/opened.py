@@ -108,6 +108,7 @@ class OpenedArchive:
             timeout=self.settings.database.pool_timeout_s,
             configure=configure,
             check=ConnectionPool.check_connection,  # one that a restart of the database left dead is replaced
+            reconnect_timeout=5.0,  # seconds; tried for longer, the pauses grow beyond those of the server
             kwargs={"application_name": "uraniborg-tap"},
             open=True,
         )
