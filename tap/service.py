@@ -14,24 +14,24 @@ from psycopg_pool import ConnectionPool
 from archive.access.identity import User
 from archive.holdings.catalogues import as_stored
 from archive.holdings.published import Published, PublishedTables, quoted
+from archive.holdings.running import RunningQuery, Statement, TemporaryTable
 from archive.sphere.sphere import Sphere
 from archive.vo.columns import Column, Table
 from archive.vo.dali import Parameters, Upload
 from archive.vo.errors import TooLargeError, UsageError
 from archive.vo.formats import Writer
 from archive.vo.votable import Info, UploadedTable, read_votable
-from tap import queries
 from tap.adql.names import PublishedSchema, PublishedTable, check
 from tap.adql.nodes import Query
 from tap.adql.parser import parse
 from tap.adql.postgres import translate
-from tap.queries import RunningQuery, Statement
 from tap.upload import Fetcher
 
 LANGUAGES = ("ADQL", "ADQL-2.0", "ADQL-2.1")
 UPLOAD_SCHEMA = "tap_upload"
 MAX_COLUMNS = 1600  # of a relation, PostgreSQL's own
 SERVER = "Uraniborg"
+TOO_LATE = "run it asynchronously (/tap/async), where it may take longer, or narrow it"
 LateFailures = Literal["told", "raised"]
 
 
@@ -110,10 +110,11 @@ class TapService:
             timeout_s=timeout_s,
             batch_rows=self.limits.batch_rows,
             maxrec=maxrec,
+            too_late=TOO_LATE,
         )
         return Prepared(writer, running, _infos(text, maxrec, self.limits.hard_maxrec, user))
 
-    def schema(self, uploads: Sequence[queries.Upload] = ()) -> PublishedSchema:
+    def schema(self, uploads: Sequence[TemporaryTable] = ()) -> PublishedSchema:
         """What a query may name: what is published now, and its own uploads."""
         published = self._published.tables()
         known, schema = self._schema
@@ -125,11 +126,11 @@ class TapService:
         theirs = {each.table.name.lower(): PublishedTable(each.table, each.sql) for each in uploads}
         return PublishedSchema({**schema.tables, **theirs})
 
-    def _translate(self, tree: Query, maxrec: int, uploads: tuple[queries.Upload, ...]) -> Statement:
+    def _translate(self, tree: Query, maxrec: int, uploads: tuple[TemporaryTable, ...]) -> Statement:
         query = translate(check(tree, self.schema(uploads)), self._sphere, maxrec)
         return Statement(query.sql, query.parameters, query.columns, uploads)
 
-    def _upload(self, upload: Upload) -> queries.Upload:
+    def _upload(self, upload: Upload) -> TemporaryTable:
         if upload.file is not None:
             read = self._read(upload.file.file)
         else:
@@ -138,7 +139,7 @@ class TapService:
         if not 1 <= len(read.columns) <= MAX_COLUMNS:
             raise UsageError(f"UPLOAD: {upload.name} has {len(read.columns)} columns; 1 to {MAX_COLUMNS} can be taken")
         table = as_stored(Table(f"{UPLOAD_SCHEMA}.{upload.name}", told_apart(read.columns)))
-        return queries.Upload(table, read.batches, quoted(f"{UPLOAD_SCHEMA}_{upload.name.lower()}"))
+        return TemporaryTable(table, read.batches, quoted(f"{UPLOAD_SCHEMA}_{upload.name.lower()}"))
 
     def _read(self, file: BinaryIO) -> UploadedTable:
         return read_votable(file, max_rows=self.limits.upload_max_rows, max_bytes=self.limits.upload_max_bytes)

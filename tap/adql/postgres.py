@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from archive.sphere.sphere import Sphere
+from archive.sphere.values import stcs_of
 from archive.vo.columns import Column
 from archive.vo.errors import QueryError
 from tap.adql.meanings import CheckedQuery
@@ -36,16 +37,6 @@ class SqlQuery:
     sql: str
     parameters: dict[str, object]
     columns: tuple[Column, ...]
-
-
-def stcs_of(array: str) -> str:
-    """A region's STC-S text in SQL, as archive.vo.regions.to_stcs writes it. array: SQL; NULL for NULL."""
-    return (
-        f"(CASE array_length({array}, 1) WHEN 4 THEN 'POSITIONINTERVAL ICRS ' ||"
-        f" concat_ws(' ', ({array})[1], ({array})[3], ({array})[2], ({array})[4])"
-        f" ELSE CASE array_length({array}, 1) WHEN 2 THEN 'POSITION' WHEN 3 THEN 'CIRCLE' ELSE 'POLYGON' END"
-        f" || ' ICRS ' || array_to_string({array}, ' ') END)"
-    )
 
 
 def translate(

@@ -6,9 +6,10 @@ Which shape contains which is the Sphere's answer; which forms the functions tak
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 
-from archive.sphere.sphere import BoxSql, CircleSql, PointSql, PolygonSql, RangeSql, RegionSql, Shape, Sphere
+from archive.sphere.sphere import BoxSql, CircleSql, PointSql, PolygonSql, RegionSql, Shape, Sphere
+from archive.sphere.values import shape_of
 from archive.vo.errors import UsageError
-from archive.vo.regions import Circle, Point, Polygon, Range, Region, from_stcs
+from archive.vo.regions import Circle, Point, Polygon, Region, from_stcs
 from tap.adql.nodes import Call, Expression, Node, Null
 from tap.adql.types import Kind
 
@@ -101,14 +102,7 @@ class ShapeWriter(ABC):
         return self.sphere.region(shape)
 
     def _constant(self, region: Region) -> Shape:
-        numbers = [self.parameter(number, "double precision") for number in region.as_array()]
-        if isinstance(region, Point):
-            return PointSql(numbers[0], numbers[1])
-        if isinstance(region, Circle):
-            return CircleSql(PointSql(numbers[0], numbers[1]), numbers[2])
-        if isinstance(region, Range):
-            return RangeSql(*numbers)
-        return PolygonSql(tuple(PointSql(*pair) for pair in zip(numbers[::2], numbers[1::2], strict=True)))
+        return shape_of(region, lambda number: self.parameter(number, "double precision"))
 
     def _made(self, node: Call) -> Shape | None:
         """What POINT, CIRCLE, BOX, POLYGON and CENTROID make; None for anything else."""

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from psycopg.rows import scalar_row
 
 from archive.database.engines import psycopg_dsn
-from tap.rows import as_records, record_batch
+from archive.holdings.rows import as_records, record_batch
 from tests.databases import embedded
 
 Connection = psycopg.Connection[tuple[Any, ...]]

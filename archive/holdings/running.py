@@ -1,7 +1,8 @@
-"""Running a translated query as the reader role, and giving its rows back column by column, a page at a time.
+"""Running a user's query as the reader role, and giving its rows back column by column, a page at a time.
 
-One transaction a query: uploads first (temporary tables that end with it), then read only, then the SELECT. The rows
-come by libpq's chunked mode, so neither side holds more than a page. Knows SQL, not ADQL; nothing of HTTP.
+One transaction a query: its temporary tables first (TAP's uploads, which end with it), then read only, then the SELECT.
+The rows come by libpq's chunked mode, so neither side holds more than a page. Knows SQL, not what it was made from
+(ADQL in tap, parameters in archive.discovery); nothing of HTTP.
 """
 
 import itertools
@@ -18,11 +19,11 @@ from psycopg_pool import ConnectionPool, PoolClosed, PoolTimeout
 
 from archive.holdings.catalogues import copy_batches, position_columns, postgres_type
 from archive.holdings.published import quoted
+from archive.holdings.rows import as_records, record_batch
 from archive.sphere.sphere import Sphere
 from archive.vo.arrow import arrow_schema
 from archive.vo.columns import Column, Table
 from archive.vo.errors import ArchiveError, QueryError, QueryTimeoutError, UnavailableError
-from tap.rows import as_records, record_batch
 
 log = logging.getLogger(__name__)
 _CLOCK_MARGIN_S = 1.0  # PostgreSQL comes first where it can
@@ -48,8 +49,8 @@ _USERS_FAULT = (
 
 
 @dataclass(frozen=True, slots=True)
-class Upload:
-    """A table that lives as long as the query; table.name is "tap_upload.<name>", sql_name its quoted relation's.
+class TemporaryTable:
+    """A table that lives as long as the query; sql_name: its relation's name, quoted.
 
     The relation's columns are c1, c2, ...: PostgreSQL has names of its own, such as xmin, and cuts long ones.
     """
@@ -79,7 +80,7 @@ class Statement:
     sql: str
     parameters: Mapping[str, object]
     columns: tuple[Column, ...]
-    uploads: tuple[Upload, ...] = ()
+    temporary: tuple[TemporaryTable, ...] = ()
 
 
 class RunningQuery:
@@ -94,7 +95,9 @@ class RunningQuery:
         timeout_s: float,
         batch_rows: int,
         maxrec: int,
+        too_late: str = "narrow it",
     ) -> None:
+        """timeout_s: from the first page's asking to the last row; too_late: what to do about it, told when it ends."""
         self.columns = statement.columns
         self.overflow = False
         self.rows = 0
@@ -104,6 +107,7 @@ class RunningQuery:
         self._timeout_s = timeout_s
         self._batch_rows = batch_rows
         self._maxrec = maxrec
+        self._advice = too_late
         self._schema = arrow_schema(statement.columns)
         self._connection: Connection[tuple[object, ...]] | None = None
         self._rows: Iterator[bytes] = iter(())
@@ -208,14 +212,14 @@ class RunningQuery:
             self._pool.putconn(connection)
 
     def _begin(self, connection: Connection[tuple[object, ...]]) -> None:
-        # Sessions of the pool are read only; where an upload is made, first of all, as PostgreSQL wants it.
-        if self._statement.uploads:
+        # Sessions of the pool are read only; where a table is made, first of all, as PostgreSQL wants it.
+        if self._statement.temporary:
             connection.execute("SET TRANSACTION READ WRITE")
         timeout_ms = str(max(1, int(self._timeout_s * 1000)))
         connection.execute("SELECT set_config('statement_timeout', %s, true)", (timeout_ms,))
-        if self._statement.uploads:
-            for upload in self._statement.uploads:
-                _fill(connection, upload, self._sphere)
+        if self._statement.temporary:
+            for table in self._statement.temporary:
+                _fill(connection, table, self._sphere)
             connection.execute("SET TRANSACTION READ ONLY")
         cursor = connection.cursor(binary=True, row_factory=scalar_row)
         self._rows = cursor.stream(
@@ -240,10 +244,7 @@ class RunningQuery:
             return batch
 
     def _too_late(self) -> QueryTimeoutError:
-        return QueryTimeoutError(
-            f"the query did not end within {self._timeout_s:g} s; run it asynchronously (/tap/async), "
-            "where it may take longer, or narrow it"
-        )
+        return QueryTimeoutError(f"the query did not end within {self._timeout_s:g} s; {self._advice}")
 
     def _told(self, problem: BaseException) -> BaseException:
         """The failure in words for who asked; what is no fault of theirs stays as it is and is logged above."""
@@ -261,19 +262,19 @@ class RunningQuery:
         return problem
 
 
-def _fill(connection: Connection[tuple[object, ...]], upload: Upload, sphere: Sphere) -> None:
-    """Make an uploaded table: COPY in, its position indexed, its statistics known, gone with the transaction."""
-    table = upload.table
+def _fill(connection: Connection[tuple[object, ...]], temporary: TemporaryTable, sphere: Sphere) -> None:
+    """Make a temporary table: COPY in, its position indexed, its statistics known, gone with the transaction."""
+    table = temporary.table
     columns = sql.SQL(", ").join(
         sql.SQL("{} {}").format(sql.Identifier(stored), sql.SQL(postgres_type(column)))
-        for stored, column in zip(upload.stored, table.columns, strict=True)
+        for stored, column in zip(temporary.stored, table.columns, strict=True)
     )
-    name = sql.SQL(upload.sql_name)
+    name = sql.SQL(temporary.sql_name)
     connection.execute(sql.SQL("CREATE TEMPORARY TABLE {} ({}) ON COMMIT DROP").format(name, columns))
-    copy_batches(connection, name, upload.batches)
+    copy_batches(connection, name, temporary.batches)
     position = position_columns(table)
     if position is not None:
-        stored = dict(zip((column.name for column in table.columns), upload.stored, strict=True))
-        for statement in sphere.point_index(upload.sql_name, stored[position[0]], stored[position[1]]):
+        stored = dict(zip((column.name for column in table.columns), temporary.stored, strict=True))
+        for statement in sphere.point_index(temporary.sql_name, stored[position[0]], stored[position[1]]):
             connection.execute(statement.encode())
     connection.execute(sql.SQL("ANALYZE {}").format(name))
