@@ -140,7 +140,7 @@ def read_published(connection: Connection) -> list[tuple[Schema, list[Published]
     for row in connection.execute(select(tap_schema.columns).order_by(c.table_name, c.column_index)):
         columns.setdefault(row.table_name, []).append(
             Column(
-                name=row.column_name.strip('"'),
+                name=_untyped(row.column_name),
                 datatype=row.datatype,
                 arraysize=row.arraysize,
                 xtype=row.xtype,
@@ -182,6 +182,11 @@ def read_published(connection: Connection) -> list[tuple[Schema, list[Published]
         )
         for row in schemas
     ]
+
+
+def _untyped(typed_name: str) -> str:
+    """A column's name from how a user types it (Column.typed_name)."""
+    return typed_name[1:-1].replace('""', '"') if typed_name.startswith('"') else typed_name
 
 
 def _read_keys(connection: Connection) -> dict[str, list[ForeignKey]]:

@@ -195,3 +195,15 @@ def test_curl_gets_a_csv_as_the_demo_prints_it(live: Live) -> None:
     done = subprocess.run(["curl", "-sS", "--fail", url], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[0] == "dp_id,target_name"
     assert len(done.stdout.splitlines()) == 6
+
+
+def test_the_log_of_the_running_archive_has_each_request_and_no_secret_of_it(live: Live) -> None:
+    secret = "known-to-me-alone"
+    params = {"LANG": "ADQL", "QUERY": f"SELECT '{secret}' AS a FROM ivoa.obscore"}
+    headers = {"Authorization": f"Bearer {live.operator_token}", "X-Request-ID": "find-me-in-the-log"}
+    assert httpx.get(f"{live.url}/tap/sync", params=params, headers=headers).status_code == 200
+    assert httpx.get(f"{live.url}/tap/sync", params=params, auth=("operator", secret)).status_code == 401
+    log = live.data_dir.with_suffix(".log").read_text()
+    assert "find-me-in-the-log" in log
+    for hidden in (secret, live.operator_token, *(url.partition("@")[0] for url in live.env.values() if "://" in url)):
+        assert hidden not in log
