@@ -183,6 +183,7 @@ class Ingest(Section):
     mappings: Path | None = Field(None, description="folder of instrument mappings (TOML) read besides those shipped")
     default_collection: str = Field("default", min_length=1, description="collection of files that name none")
     max_file_gib: float = Field(64.0, gt=0, description="largest file that is taken in, GiB")
+    workers: int = Field(2, ge=1, le=64, description="processes that share the work of one `ingest` command")
 
 
 class Settings(BaseSettings):

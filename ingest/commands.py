@@ -3,7 +3,7 @@
 import json
 import logging
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import click
@@ -11,16 +11,14 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from archive.app.context import Context
-from archive.app.opened import OpenedArchive
 from archive.vo.errors import ArchiveError
-from ingest import failures
-from ingest.describing import mappings_of
 from ingest.dropfolder import Claim, DropFolder
+from ingest.opening import ingest_service
+from ingest.parallel import Parallel
 from ingest.service import IngestService, Offer, Report, Seam, offer, offers
 from storage.errors import StorageError
 
 log = logging.getLogger(__name__)
-GiB = 1024**3
 
 
 @click.command("files")
@@ -28,16 +26,25 @@ GiB = 1024**3
 @click.option("--collection", help="Collection of all these files, instead of the first folder's name.")
 @click.option("--root", type=click.Path(file_okay=False, path_type=Path), help="Folder that files are named from.")
 @click.option("--replace", is_flag=True, help="A file of the same name from elsewhere is its next version.")
+@click.option("--workers", type=click.IntRange(1, 64), help="Processes.  [default: ingest.workers]")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a file, one line each.")
 @click.pass_obj
 def files(
-    context: Context, paths: tuple[Path, ...], collection: str | None, root: Path | None, replace: bool, as_json: bool
+    context: Context,
+    paths: tuple[Path, ...],
+    collection: str | None,
+    root: Path | None,
+    replace: bool,
+    workers: int | None,
+    as_json: bool,
 ) -> None:
     """Take files in where they lie. Exit status 1 if any was quarantined (left where it is, with its findings told)."""
-    found = offers(
-        paths, collection=collection, root=root, default_collection=context.settings.ingest.default_collection
-    )
-    reports = ingest_all(ingest_service(context.archive, replace=replace), found, show=not as_json, as_json=as_json)
+    context.take({"ingest.workers": workers})
+    settings = context.settings
+    found = offers(paths, collection=collection, root=root, default_collection=settings.ingest.default_collection)
+    parallel = Parallel(settings, replace, settings.ingest.workers)
+    service = ingest_service(context.archive, replace=replace)
+    reports = ingest_all(service, found, show=not as_json, as_json=as_json, parallel=parallel)
     if any(report.outcome == "quarantined" for report in reports):
         sys.exit(1)
 
@@ -92,49 +99,36 @@ def _offer_of(claim: Claim, folder: Path, collection: str | None, default_collec
     return offer(claim.path, claim.relative_path, source, collection, default_collection)
 
 
-def ingest_service(
-    archive: OpenedArchive, *, replace: bool = False, passed: Callable[[Seam], None] = lambda seam: None
-) -> IngestService:
-    """The service as the archive's settings make it. UnavailableError: its database is not there."""
-    settings = archive.settings
-    with failures.told():
-        engine, sphere = archive.engines.writer, archive.sphere
-    return IngestService(
-        engine,
-        archive.store,
-        sphere,
-        mappings=mappings_of(settings.ingest.mappings),
-        authority=settings.access.authority,
-        reader_role=archive.urls.reader.username or "",
-        max_file_bytes=int(settings.ingest.max_file_gib * GiB),
-        replace=replace,
-        passed=passed,
-    )
-
-
 def ingest_all(
-    service: IngestService, found: Iterable[Offer], *, show: bool, as_json: bool = False, quiet: bool = False
+    service: IngestService,
+    found: Sequence[Offer],
+    *,
+    show: bool,
+    as_json: bool = False,
+    quiet: bool = False,
+    parallel: Parallel | None = None,
 ) -> list[Report]:
     """Take all offers in, with a progress bar (show); quiet: only quarantined files are told one by one.
 
+    parallel: processes of their own instead of this one, where there are files enough.
     What is wrong with a file is in its report. UnavailableError, StorageError: the archive failed, and the run ends.
     """
-    found = list(found)
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     reports: list[Report] = []
     with Progress(*columns, console=console, disable=not show, transient=False) as progress:
         task = progress.add_task("ingesting", total=len(found))
-        for each in found:
-            try:
-                reports.append(service.take(each))
-            except (ArchiveError, StorageError):
-                progress.stop()
-                click.echo(f"stopped at {len(reports)} of {len(found)} files", err=True)
-                raise
-            progress.advance(task)
-            if as_json or reports[-1].outcome == "quarantined" or not (quiet or console.is_terminal):
-                _tell(reports[-1], as_json)
+        try:
+            is_shared = parallel is not None and parallel.is_worth_it(len(found))
+            for report in parallel.take(found) if parallel and is_shared else map(service.take, found):
+                reports.append(report)
+                progress.advance(task)
+                if as_json or report.outcome == "quarantined" or not (quiet or console.is_terminal):
+                    _tell(report, as_json)
+        except (ArchiveError, StorageError):
+            progress.stop()
+            click.echo(f"stopped at {len(reports)} of {len(found)} files", err=True)
+            raise
     return reports
 
 

@@ -9,7 +9,9 @@ import click
 from archive.app.context import Context
 from archive.app.processes import serve
 from archive.app.setup import prepare
-from ingest.commands import ingest_all, ingest_service, require_folder
+from ingest.commands import ingest_all, require_folder
+from ingest.opening import ingest_service
+from ingest.parallel import Parallel
 from ingest.service import offers
 
 DEMO_DATA = Path(__file__).resolve().parent.parent / "demo" / "data"
@@ -55,7 +57,10 @@ def demo_command(context: Context, port: int | None, host: str | None, no_serve:
     click.echo("Ingesting the demo sky: real files of many telescopes (demo/data/README.md tells their origins)")
     found = offers([require_folder(DEMO_DATA, "the demo sky")], collection=None, root=None, default_collection="demo")
     found = [each for each in found if each.path.name != "README.md"]
-    reports = ingest_all(ingest_service(archive, replace=True), found, show=True, quiet=True)
+    service = ingest_service(archive, replace=True)
+    reports = ingest_all(
+        service, found, show=True, quiet=True, parallel=Parallel(settings, True, settings.ingest.workers)
+    )
     counts = Counter(report.outcome.replace("_", " ") for report in reports)
     click.echo("  " + ", ".join(f"{number} {outcome}" for outcome, number in counts.items()))
     if no_serve:

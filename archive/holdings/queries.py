@@ -87,6 +87,14 @@ def file(connection: Connection, file_id: str, version: int | None = None) -> He
     return _held(row) if row else None
 
 
+def file_from(connection: Connection, source: str, collection: str, sha256: str) -> HeldFile | None:
+    """The current file of these bytes that came from this place into this collection; None if there is none."""
+    c = arc.file.c
+    asked = (c.sha256 == sha256, c.source == source, c.obs_collection == collection, c.superseded_at.is_(None))
+    row = connection.execute(select(*_HELD).where(*asked).limit(1)).one_or_none()
+    return _held(row) if row else None
+
+
 def files_by_did(connection: Connection, dids: Sequence[str]) -> dict[str, HeldFile]:
     """The current files behind publisher DIDs; unknown ones are left out. One query, however many."""
     c = arc.file.c

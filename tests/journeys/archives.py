@@ -19,8 +19,9 @@ import uraniborg
 from archive.app.opened import OpenedArchive
 from archive.app.setup import prepare
 from archive.settings import Loaded
-from ingest.commands import ingest_service, take_claims
+from ingest.commands import take_claims
 from ingest.dropfolder import DropFolder
+from ingest.opening import ingest_service
 from ingest.service import IngestService, Report
 from storage.catalogue import Event, read_events
 from tests.databases import Postgres

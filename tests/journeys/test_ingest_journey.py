@@ -198,3 +198,14 @@ def test_a_catalogue_that_is_not_public_is_kept_but_its_rows_are_not_published(
     assert "table_not_public" in {finding.code for finding in report.findings}
     assert archive.rows("SELECT to_regclass('cat.closed') IS NULL") == [(True,)]
     assert archive.seen("SELECT count(*) FROM tap_schema.tables WHERE table_name = 'cat.closed'") == [(0,)]
+
+
+def test_two_processes_share_a_long_run_and_a_second_run_finds_all_unchanged(archive: Archive, tmp_path: Path) -> None:
+    for number in range(40):
+        deliver(tmp_path / "many", f"survey/{number:02d}.fits", image(number))
+    once = [archive.run("ingest", "--json", "--workers", "2", str(tmp_path / "many")) for _ in range(2)]
+    outcomes = [[json.loads(line) for line in done.stdout.splitlines()] for done in once]
+    names = [f"survey/{number:02d}.fits" for number in range(40)]
+    assert [[each["file_id"] for each in run] for run in outcomes] == [names, names]
+    assert [{each["outcome"] for each in run} for run in outcomes] == [{"accepted"}, {"unchanged"}]
+    assert archive.rows("SELECT count(*), max(version) FROM arc.file WHERE obs_collection = 'survey'") == [(40, 1)]

@@ -17,8 +17,9 @@ from typing import Any
 from archive.app.opened import OpenedArchive
 from archive.settings import Loaded
 from ingest import service as ingest_service_module
-from ingest.commands import ingest_service, take_claims
+from ingest.commands import take_claims
 from ingest.dropfolder import DropFolder
+from ingest.opening import ingest_service
 
 
 class Fate:
