@@ -61,7 +61,8 @@ def serving(data_dir: Path, env: Mapping[str, str], database: str, *command: str
     log = data_dir.with_suffix(".log")
     with log.open("wb") as out:
         process = subprocess.Popen(
-            [*PROGRAM, *command, "--port", str(port), "--data-dir", str(data_dir)],
+            # SIGINT is ignored by what a script starts in the background, which a test run may be.
+            ["env", "--default-signal=INT", *PROGRAM, *command, "--port", str(port), "--data-dir", str(data_dir)],
             env={**os.environ, **env},
             cwd=ROOT,
             stdout=out,

@@ -65,8 +65,14 @@ def supervisor(
     ]
     keywords = f"dict(restart_min_s=0.01, {options})"
     words = [*before, sys.executable, "-u", "-c", PROGRAM, keywords, repr(children)]
+    # SIGINT is ignored by what a script starts in the background, which a test run may be.
     with subprocess.Popen(
-        words, cwd=REPOSITORY, stdout=subprocess.PIPE, text=True, pass_fds=fds, start_new_session=True
+        ["env", "--default-signal=INT", *words],
+        cwd=REPOSITORY,
+        stdout=subprocess.PIPE,
+        text=True,
+        pass_fds=fds,
+        start_new_session=True,
     ) as process:
         try:
             yield Supervised(process)

@@ -69,7 +69,7 @@ OBSCORE = Table(
     (
         Column("obs_id", "char", "*", ucd="meta.id", principal=True, indexed=True, std=True),
         Column("s_ra", "double", unit="deg", ucd="pos.eq.ra", description="a < b"),
-        Column('"odd name"', "double", "*", xtype="polygon", utype="Char.x"),
+        Column("odd name", "double", "*", xtype="polygon", utype="Char.x"),
     ),
     "products",
     utype="ivo://ivoa.net/std/ObsCore#table-1.1",
