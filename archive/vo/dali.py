@@ -164,9 +164,16 @@ class Parameters:
                 there = ", ".join(sorted(self._files)) or "none"
                 raise UsageError(f"UPLOAD: {name} is said to be in part {rest!r} of the request; its parts: {there}")
             return Upload(name, file=part)
-        if scheme.lower() not in UPLOAD_SCHEMES or not urlsplit(source).netloc:
+        if scheme.lower() not in UPLOAD_SCHEMES or not _has_host(source):
             raise UsageError(f"UPLOAD: {name} takes param:, http:// or https://, not {source!r}")
         return Upload(name, url=source)
+
+
+def _has_host(url: str) -> bool:
+    try:
+        return bool(urlsplit(url).netloc)
+    except ValueError:  # half an IPv6 address
+        return False
 
 
 async def parameters(request: Request) -> AsyncIterator[Parameters]:
