@@ -84,6 +84,9 @@ def create_app(settings: Settings, archive: "OpenedArchive | None" = None) -> "A
     from archive.app.results import StoredResults
     from archive.holdings.published import PublishedTables
     from archive.jobs.service import JobService
+    from archive.registry.feed import Feed
+    from archive.registry.router import router as registry
+    from archive.served import ServedProtocol
     from archive.vo.capability import Limit
     from archive.vo.dali import RequestLimits
     from datalink import protocol as datalink
@@ -113,13 +116,18 @@ def create_app(settings: Settings, archive: "OpenedArchive | None" = None) -> "A
         ),
         DataLinkService: DataLinkService(writer, archive.access, archive.store, max_ids=settings.datalink.max_ids),
         ObjectStore: archive.store,
+        Feed: Feed(writer, max_events=settings.registry.max_events),
         PublishedTables: archive.published,
         RequestLimits: RequestLimits(
             body_bytes=settings.server.max_body_mib * MiB,
             value_bytes=2 * settings.tap.max_query_kib * KiB,  # TAP itself says what is too long
         ),
     }
-    protocols = (tap.protocol(tap_limits(settings), async_s=async_s, retention_s=retention), *datalink.protocols())
+    protocols = (
+        tap.protocol(tap_limits(settings), async_s=async_s, retention_s=retention),
+        *datalink.protocols(),
+        ServedProtocol("/events", "Feed of changes", registry),
+    )
     return application(archive, protocols, services, version=VERSION)
 
 

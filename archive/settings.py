@@ -164,6 +164,12 @@ class DataLink(Section):
     max_ids: int = Field(5000, ge=1, description="IDs that one request for links may name before OVERFLOW")
 
 
+class Registry(Section):
+    """What harvesters and mirrors read."""
+
+    max_events: int = Field(10_000, ge=1, description="events of one answer of the feed")
+
+
 class Access(Section):
     """Who may have what."""
 
@@ -202,6 +208,7 @@ class Settings(BaseSettings):
     jobs: Jobs = Jobs()
     datalink: DataLink = DataLink()
     access: Access = Access()
+    registry: Registry = Registry()
     ingest: Ingest = Ingest()
 
     @classmethod

@@ -102,6 +102,12 @@ def files_by_did(connection: Connection, dids: Sequence[str]) -> dict[str, HeldF
     return {row.obs_publisher_did: _held(row) for row in rows}
 
 
+def secure_files(connection: Connection, file_ids: Sequence[str]) -> set[str]:
+    """Of these files, those whose very existence is protected, in any of their versions."""
+    c = arc.file.c
+    return set(connection.execute(select(c.file_id).where(c.file_id.in_(file_ids), c.rights == "secure")).scalars())
+
+
 def resolve(connection: Connection, name: str) -> str | None:
     """The file_id that a name stands for: a file_id, a publisher DID, or an alias of a file."""
     c = arc.file.c
