@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
     from archive.app.opened import OpenedArchive
+    from archive.discovery.service import DiscoveryService
     from archive.jobs.context import JobKind
     from storage.commands import StoreTools
     from tap.service import Limits, TapService
@@ -67,6 +68,21 @@ def tap_service(archive: "OpenedArchive") -> "TapService":
     return TapService(archive.reader_pool, archive.published, archive.sphere, tap_limits(archive.settings), fetcher)
 
 
+def discovery_service(archive: "OpenedArchive") -> "DiscoveryService":
+    from archive.discovery.service import DiscoveryService, Limits
+
+    settings = archive.settings
+    chosen = settings.discovery
+    limits = Limits(
+        default_maxrec=chosen.default_maxrec,
+        hard_maxrec=chosen.hard_maxrec,
+        timeout_s=chosen.timeout_s,
+        batch_rows=settings.tap.batch_rows,
+        max_radius_deg=chosen.max_radius_deg,
+    )
+    return DiscoveryService(archive.reader_pool, archive.published, archive.sphere, limits, publisher=settings.title)
+
+
 def job_kinds(archive: "OpenedArchive") -> "tuple[JobKind, ...]":
     """Every kind of job that a worker must know."""
     from tap import jobs
@@ -82,6 +98,8 @@ def create_app(settings: Settings, archive: "OpenedArchive | None" = None) -> "A
     from archive.app.application import application
     from archive.app.opened import OpenedArchive
     from archive.app.results import StoredResults
+    from archive.discovery import protocol as discovery
+    from archive.discovery.service import DiscoveryService
     from archive.holdings.published import PublishedTables
     from archive.jobs.service import JobService
     from archive.registry.feed import Feed
@@ -99,8 +117,10 @@ def create_app(settings: Settings, archive: "OpenedArchive | None" = None) -> "A
     writer = archive.engines.writer
     retention = Limit(int(settings.jobs.retention_d * DAY_S), int(settings.jobs.retention_max_d * DAY_S))
     async_s = Limit(settings.tap.async_timeout_s, settings.tap.async_timeout_max_s)
+    searches = discovery_service(archive)
     services: dict[type, Any] = {
         AccessService: archive.access,
+        DiscoveryService: searches,
         TapService: tap_service(archive),
         CapacityLimiter: CapacityLimiter(settings.tap.threads),
         JobService: JobService(
@@ -126,6 +146,7 @@ def create_app(settings: Settings, archive: "OpenedArchive | None" = None) -> "A
     protocols = (
         tap.protocol(tap_limits(settings), async_s=async_s, retention_s=retention),
         *datalink.protocols(),
+        *discovery.protocols(searches.limits),
         ServedProtocol("/events", "Feed of changes", registry),
     )
     return application(archive, protocols, services, version=VERSION)

@@ -158,6 +158,19 @@ class Jobs(Section):
         return _in_order(self, "retention_d", "retention_max_d")
 
 
+class Discovery(Section):
+    """SIA, SSA and cone searches."""
+
+    default_maxrec: int = Field(10_000, ge=1, description="rows of an answer if MAXREC is not given")
+    hard_maxrec: int = Field(1_000_000, ge=1, description="rows of an answer at the most")
+    timeout_s: float = Field(60.0, gt=0, description="seconds that a search may run")
+    max_radius_deg: float = Field(180.0, gt=0, le=180, description="radius of a cone search at the most, degrees")
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        return _in_order(self, "default_maxrec", "hard_maxrec")
+
+
 class DataLink(Section):
     """DataLink 1.1."""
 
@@ -206,6 +219,7 @@ class Settings(BaseSettings):
     store: Store = Store()
     tap: Tap = Tap()
     jobs: Jobs = Jobs()
+    discovery: Discovery = Discovery()
     datalink: DataLink = DataLink()
     access: Access = Access()
     registry: Registry = Registry()

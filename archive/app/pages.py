@@ -41,7 +41,7 @@ def front_page(archive: OpenedArchive, protocols: Sequence[ServedProtocol]) -> s
         f"<tr><th scope='row'>{escape(protocol.title)}</th>"
         f"<td><a href='{url}{protocol.path}{_child(protocol)}'><code>{escape(url + protocol.path)}</code></a></td></tr>"
         for protocol in protocols
-        if protocol.capabilities
+        if protocol.path
     )
     query = "SELECT TOP 5 dp_id, target_name FROM ivoa.obscore"
     return page(
@@ -91,7 +91,8 @@ def page(title: str, body: str) -> str:
 
 
 def _child(protocol: ServedProtocol) -> str:
-    return "/capabilities" if protocol.path != "/tap" else ""
+    """Where people begin: a protocol's own page, else what it says of itself."""
+    return "/capabilities" if protocol.capabilities and protocol.path != "/tap" else ""
 
 
 def _size(size_bytes: int) -> str:

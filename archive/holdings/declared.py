@@ -140,6 +140,7 @@ ARC_FILE = Table(
         _own("origfile", "text", "Name of the file at its author's"),
         _own("file_name", "text", "Name of the file when it is downloaded", ucd="meta.file"),
         _own("media_type", "text", "Media type", ucd="meta.code.mime"),
+        _own("access_url", "text", "Where to download the file", ucd="meta.ref.url"),
         _own("file_size", "long", "Size", unit="byte", ucd="phys.size;meta.file"),
         _own("sha256", "text", "SHA-256 of the bytes", ucd="meta.checksum", indexed=True),
         _own("md5", "text", "MD5 of the bytes", ucd="meta.checksum"),

@@ -37,7 +37,7 @@ _EXPRESSIONS = {
 }
 _FILE_EXPRESSIONS = {
     name: f"f.{name} AT TIME ZONE 'UTC'" for name in ("tpl_start", "arrived", "last_mod", "release_date")
-}
+} | {"access_url": f"{_SETTING.format(PUBLIC_URL)} || '/files/' || f.file_id_encoded"}
 # What a user of ObsCore looks for: the sky, not the documents beside it nor the calibrations (those are in arc.file).
 _SCIENCE = "f.kind IN ('raw', 'product', 'catalogue') AND coalesce(f.dp_cat, 'SCIENCE') = 'SCIENCE'"
 _CURRENT = "f.superseded_at IS NULL AND f.rights <> 'secure'"

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+from archive.vo.descriptors import Input
 from archive.vo.formats import FORMATS
 from archive.vo.markup import Markup, element
 
@@ -30,7 +31,8 @@ class Interface:
     """One way in (VOResource 1.1 §3.2).
 
     path: from the archive's base URL, "/tap". use: "base" if children hang below it, "full" if it is the URL itself.
-    security_methods: standardIDs; None among them is anonymous access, which an empty tuple means too.
+    security_methods: standardIDs; None among them is anonymous access, which an empty tuple means too. inputs: the
+    parameters that are told here.
     """
 
     path: str
@@ -41,6 +43,7 @@ class Interface:
     security_methods: tuple[str | None, ...] = ()
     query_types: tuple[Literal["GET", "POST"], ...] = ()
     result_type: str | None = None
+    inputs: tuple[Input, ...] = ()
     test_query: str | None = None
 
 

@@ -25,7 +25,7 @@ from archive.vo.errors import (
     UsageError,
 )
 from archive.vo.streaming import StreamedResponse
-from archive.vo.votable import votable_error
+from archive.vo.votable import Info, votable_error
 
 logger = structlog.get_logger(__name__)
 
@@ -94,6 +94,33 @@ def soda_text(error: ArchiveError, request: Request) -> Response:
     return PlainTextResponse(f"{error.code}: {error}\n", error.status, error_headers(error))
 
 
+SIA_FAULTS = ("UsageFault", "TransientFault", "FatalFault", "DefaultFault")
+
+
+def sia_document(error: ArchiveError, request: Request) -> Response:
+    """The error as SIA has it: a VOTable whose text begins with the kind of fault (SIA 2.0 §3.2)."""
+    fault = error.fault if error.fault in SIA_FAULTS else UsageError.fault
+    body = votable_error(f"{fault}: {error}")
+    return Response(body, error.status, error_headers(error), media_type="application/x-votable+xml")
+
+
+def ssa_document(error: ArchiveError, request: Request) -> Response:
+    """The error as SSA has it (SSA 1.1 §8.10): a mistake in the request with 200, or its clients show no text."""
+    service = Info("SERVICE_PROTOCOL", "1.1", "SSAP")
+    body = votable_error(str(error), infos=(service,))
+    return Response(body, _older(error), error_headers(error), media_type="application/x-votable+xml")
+
+
+def scs_document(error: ArchiveError, request: Request) -> Response:
+    """The error as Simple Cone Search has it (SCS 1.03 §2.3): INFO name="Error", text/xml, 200 as of SSA."""
+    body = votable_error(str(error), infos=(Info("Error", str(error), id="Error"),))
+    return Response(body, _older(error), error_headers(error), media_type="text/xml")
+
+
+def _older(error: ArchiveError) -> int:
+    return 200 if error.status == UsageError.status else error.status
+
+
 def plain_document(error: ArchiveError, request: Request) -> Response:
     """The error for the archive's own faces: JSON (RFC 9457) where the client asks for JSON, else text."""
     headers = error_headers(error)
@@ -131,9 +158,27 @@ class TellingRoute(APIRoute):
 
 
 class DaliRoute(TellingRoute):
-    """TAP, SIA, SSA, DataLink: a VOTable document with QUERY_STATUS=ERROR."""
+    """TAP, DataLink: a VOTable document with QUERY_STATUS=ERROR."""
 
     document = staticmethod(votable_document)
+
+
+class SiaRoute(TellingRoute):
+    """SIA 2: the same, its text beginning with UsageFault and the like."""
+
+    document = staticmethod(sia_document)
+
+
+class SsaRoute(TellingRoute):
+    """SSA: the same, with SSA's INFO, and 200 for a mistake in the request."""
+
+    document = staticmethod(ssa_document)
+
+
+class ScsRoute(TellingRoute):
+    """Simple Cone Search: a VOTable with an INFO named Error."""
+
+    document = staticmethod(scs_document)
 
 
 class SodaRoute(TellingRoute):

@@ -93,6 +93,7 @@ def _interface(interface: Interface, base_url: str) -> Markup:
         content += [element("queryType", None, query_type) for query_type in interface.query_types]
         if interface.result_type:
             content.append(element("resultType", None, interface.result_type))
+        content += [one.capability() for one in interface.inputs]
         if interface.test_query:
             content.append(element("testQuery", None, interface.test_query))
     return element("interface", attributes, content)

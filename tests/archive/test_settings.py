@@ -139,7 +139,7 @@ def test_the_public_url_is_the_one_set_or_else_where_the_server_listens(
 
 def test_every_knob_has_a_meaning_a_unit_where_it_is_a_quantity_and_a_default_that_is_valid() -> None:
     Settings()
-    units = ("_s", "_h", "_d", "_mib", "_kib", "_gib")
+    units = ("_s", "_h", "_d", "_mib", "_kib", "_gib", "_deg")
     unitless = {
         "port", "web_workers", "job_workers", "workers", "threads", "pool_size", "max_connections", "default_maxrec",
         "hard_maxrec", "batch_rows", "upload_max_rows", "max_depth", "concurrency", "max_ids",

@@ -39,7 +39,7 @@ def write_votable(
     batches: Iterable[pa.RecordBatch],
     *,
     serialization: Serialization = "binary2",
-    infos: Sequence[Info] = (),
+    infos: Sequence[Info | Markup] = (),
     overflow: Callable[[], bool] | None = None,
     table_name: str | None = None,
     description: str | None = None,
@@ -49,7 +49,8 @@ def write_votable(
 ) -> Iterator[bytes]:
     """The document, piece by piece, as the batches come; the memory used does not grow with the number of rows.
 
-    batches: of `arrow_schema(columns)`, or what casts to it without loss. infos: echoed before the table (TAP-25).
+    batches: of `arrow_schema(columns)`, or what casts to it without loss. infos: echoed before the table (TAP-25);
+    markup, such as PARAMs, stands there as it is.
     overflow: asked after the last row; True adds QUERY_STATUS=OVERFLOW after the table (TAP-11).
     resources: RESOURCE type="meta" elements, such as service descriptors; they refer to columns by `field_ids`.
     coosys: frame of the celestial columns (found by UCD), None if it is not known.
@@ -111,7 +112,7 @@ def field_ids(columns: Sequence[Column]) -> list[str]:
 
 def _head(
     columns: Sequence[Column],
-    infos: Sequence[Info],
+    infos: Sequence[Info | Markup],
     table_name: str | None,
     description: str | None,
     coosys: str | None,
@@ -132,7 +133,7 @@ def _head(
         start_tag("VOTABLE", ROOT),
         start_tag("RESOURCE", {"type": "results"}),
         Info("QUERY_STATUS", "OK").markup(),
-        *(info.markup() for info in infos),
+        *(info.markup() if isinstance(info, Info) else info for info in infos),
         *(systems[name] for name in systems if name in references),
         start_tag("TABLE", {"name": table_name}),
         *([element("DESCRIPTION", None, description)] if description else []),

@@ -1,0 +1,75 @@
+"""An answer of a discovery protocol: a statement run as the reader, streamed in the form that was asked for."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from archive.holdings.running import RunningQuery
+from archive.vo.columns import Column
+from archive.vo.dali import Parameters
+from archive.vo.formats import Writer, writer_for
+from archive.vo.markup import Markup
+from archive.vo.votable import Info
+
+TABLEDATA = writer_for("votable/td")  # the default: Aladin, SPLAT and CASSIS read it too
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A column of an answer and the SQL that fills it."""
+
+    column: Column
+    sql: str
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A checked request. `open` runs it to its first page; `cancel` ends it, from any thread."""
+
+    writer: Writer
+    running: RunningQuery
+    maxrec: int
+    infos: tuple[Info, ...]
+    resources: tuple[Markup, ...] = ()
+    table_name: str = "result"
+
+    def open(self) -> Iterator[bytes]:
+        """Run to the first page, so that most failures still have a status; then the document."""
+        self.running.open()
+        return self._chunks()
+
+    def cancel(self) -> None:
+        self.running.cancel()
+
+    def _chunks(self) -> Iterator[bytes]:
+        try:
+            yield from self.writer.write(
+                self.running.columns,
+                self.running.batches(),
+                infos=self.infos,
+                # MAXREC=0 asks for the columns, and nothing was cut (SIA 2.0 §2.1.18).
+                overflow=lambda: self.maxrec > 0 and self.running.overflow,
+                table_name=self.table_name,
+                resources=self.resources,
+            )
+        finally:
+            self.running.close()
+
+
+def writer(asked: Parameters, default: str) -> Writer:
+    """By RESPONSEFORMAT alone: FORMAT is about the data here. Without one, TABLEDATA under the default media type."""
+    wanted = asked.single("RESPONSEFORMAT")
+    if wanted is None:
+        return Writer(default, TABLEDATA.extension, TABLEDATA.write)
+    return writer_for(wanted)
+
+
+def infos(standard: Sequence[Info], asked: Parameters, maxrec: int, at: str) -> tuple[Info, ...]:
+    """What an answer says of itself (user needs 2 and 9). at: the time, ISO 8601."""
+    request = "&".join(f"{name}={value}" for name, value in asked.items())
+    return (
+        *standard,
+        Info("SERVER", "Uraniborg"),
+        Info("REQUEST", request[:4096]),
+        Info("TIMESTAMP", at),
+        Info("MAXREC", str(maxrec), "rows at the most"),
+    )
