@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from archive.sphere.sphere import RegionSql, Sphere
-from archive.sphere.values import shape_of
+from archive.sphere.values import TINY, shape_of
 from archive.vo.errors import UsageError
 from archive.vo.intervals import BandInterval, Interval
 from archive.vo.regions import parse_pos
@@ -135,10 +135,10 @@ def whole(name: str, text: str) -> int:
 
 
 def decimal(name: str, text: str) -> float:
-    """A finite number; UsageError names the parameter."""
+    """A finite number; one that is too small to be meant is 0. UsageError names the parameter."""
     if not re.fullmatch(r"\s*[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,3})?\s*", text):
         raise UsageError(f"{name} takes a number, not {text!r}")
     number = float(text)
     if number in (float("inf"), float("-inf")):
         raise UsageError(f"{name} takes a number that is not infinite, not {text!r}")
-    return number
+    return number if abs(number) > TINY else 0.0

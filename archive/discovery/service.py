@@ -83,8 +83,7 @@ class DiscoveryService:
         """SSA 1.1: spectra."""
         ssa.check_request(asked)
         maxrec = asked.maxrec(self.limits.default_maxrec, self.limits.hard_maxrec)
-        top = asked.integer("TOP")
-        maxrec = maxrec if top is None else max(0, min(top, maxrec))
+        maxrec = ssa.top(asked, maxrec)
         writer = answer.writer(asked, VOTABLE)
         statement = ssa.statement(self.ssa, asked, self._sphere, maxrec + 1, publisher=self._publisher)
         return Prepared(

@@ -86,6 +86,14 @@ def wants_metadata(asked: Parameters) -> bool:
     return any(text.strip().lower() == "metadata" for text in asked.all("FORMAT"))
 
 
+def top(asked: Parameters, maxrec: int) -> int:
+    """Rows at the most: MAXREC, or TOP if that is less (SSA 1.1 §4.1.2.6). UsageError: a negative TOP."""
+    wanted = asked.integer("TOP")
+    if wanted is not None and wanted < 0:
+        raise UsageError(f"TOP takes 0 or more, not {wanted}")
+    return maxrec if wanted is None else min(wanted, maxrec)
+
+
 def statement(
     declared: Sequence[Parameter], asked: Parameters, sphere: Sphere, limit: int, *, publisher: str
 ) -> Statement:

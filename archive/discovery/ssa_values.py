@@ -22,9 +22,10 @@ BANDS = {
     "I": (7.5e-7, 1.0e-6), "J": (1.1e-6, 1.4e-6), "H": (1.5e-6, 1.8e-6), "K": (2.0e-6, 2.5e-6),
 }  # fmt: skip
 _ANYWHERE = "true"
+# Regular expressions of media types; None: whatever it is.
 _FORMATS = {
-    "all": _ANYWHERE, "native": _ANYWHERE, "compliant": "%fits%", "fits": "%fits%", "votable": "%votable%",
-    "xml": "%xml%", "graphic": "image/%", "metadata": _ANYWHERE,
+    "all": None, "native": None, "compliant": "fits|votable", "fits": "fits", "votable": "votable", "xml": "xml",
+    "graphic": "^image/(?!.*fits)", "metadata": None,
 }  # fmt: skip
 _DATE = re.compile(r"(\d{4})(?:-(\d\d)(?:-(\d\d)(?:[T ](\d\d):(\d\d)(?::(\d\d(?:\.\d{1,6})?))?)?)?)?Z?")
 
@@ -131,13 +132,12 @@ def has_format(name: str, values: Sequence[str], bound: Bound) -> str:
     made = []
     for member in (member for text in values for member in text.split(",")):
         wanted = member.strip().lower()
-        like = _FORMATS.get(wanted)
-        if like == _ANYWHERE:
+        if wanted not in _FORMATS and "/" not in wanted:
+            raise UsageError(f"{name} takes {', '.join(_FORMATS)}, or media types; not {member!r}")
+        kind = _FORMATS.get(wanted, wanted)
+        if kind is None:
             return _ANYWHERE
-        if like is None and "/" not in wanted:
-            known = ", ".join(_FORMATS)
-            raise UsageError(f"{name} takes {known}, or media types; not {member!r}")
-        made.append(f"lower(media_type) LIKE {bound(like or _literally(wanted))}")
+        made.append(f"lower(media_type) {'~' if wanted in _FORMATS else '='} {bound(kind)}")
     return f"dp_id IN (SELECT file_id FROM pub.file WHERE {any_of(made)})"  # noqa: S608 - bound
 
 

@@ -5,10 +5,13 @@ from collections.abc import Callable
 from archive.sphere.sphere import CircleSql, PointSql, PolygonSql, RangeSql, Shape
 from archive.vo.regions import Circle, Point, Range, Region
 
+# Degrees that are none: PostgreSQL raises an error where the square of a number is too small for a double.
+TINY = 1e-100
+
 
 def shape_of(region: Region, bind: Callable[[float], str]) -> Shape:
     """A constant shape. bind: keeps a number as a parameter, and gives the SQL expression that stands for it."""
-    numbers = [bind(number) for number in region.as_array()]
+    numbers = [bind(number if abs(number) > TINY else 0.0) for number in region.as_array()]
     if isinstance(region, Point):
         return PointSql(numbers[0], numbers[1])
     if isinstance(region, Circle):

@@ -42,6 +42,7 @@ class Sky:
         answer = self.ask(path, RESPONSEFORMAT="csv", **parameters)
         assert answer.status_code == 200, answer.text
         header, *lines = answer.text.splitlines()
+        assert "ERROR" not in answer.text, answer.text
         place = header.split(",").index("obs_publisher_did")
         return {line.split(",")[place].partition("?")[2] for line in lines}
 

@@ -86,6 +86,10 @@ def test_pos_finds_the_footprints_that_meet_it_whatever_the_winding(sky: Sky, qu
             assert name not in found
 
 
+def test_numbers_too_small_for_the_database_are_none(sky: Sky) -> None:
+    assert sky.found(PATH, POS="CIRCLE 1e-200 4e-163 5") == sky.found(PATH, POS="CIRCLE 0 0 5")
+
+
 def test_the_whole_sky_is_found_by_ranges_open_on_every_side_and_a_cap_by_one_of_them(sky: Sky) -> None:
     everything = images(sky, lambda row: True)
     for text in ("RANGE -Inf +Inf -Inf +Inf", "RANGE 0 360 -90 90", "RANGE 0.0 360.0 -Inf +Inf", "CIRCLE 10 10 180"):
