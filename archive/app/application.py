@@ -14,6 +14,8 @@ from sqlalchemy.exc import DataError, InterfaceError, OperationalError, SQLAlche
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.types import ASGIApp
 
+from archive.app.health import health_router
+from archive.app.metrics import ArchiveMetrics, NamesRoute, RequestMetrics, metrics_router
 from archive.app.opened import OpenedArchive
 from archive.app.pages import api_page, front_page
 from archive.app.wire import Courtesies, HeadAsGet, TidyPaths
@@ -56,8 +58,11 @@ def application(
     everything = tuple(capability for protocol in protocols for capability in protocol.capabilities)
     app.include_router(_vosi(archive, "", everything))
     app.include_router(_front(archive, protocols))
+    counted = RequestMetrics()
+    app.include_router(health_router(archive, version=version))
+    app.include_router(metrics_router(counted, ArchiveMetrics(archive)))
 
-    return Courtesies(TidyPaths(HeadAsGet(app)))
+    return Courtesies(TidyPaths(HeadAsGet(NamesRoute(app))), counted)
 
 
 def _vosi(archive: OpenedArchive, path: str, capabilities: Sequence[Capability]) -> APIRouter:

@@ -1,16 +1,19 @@
 """The processes of a running archive: what `serve` supervises, and what each child does."""
 
 import logging
+import shutil
 import socket
 import sys
 import threading
 import urllib.request
 from collections.abc import Callable
+from pathlib import Path
 
 import uvicorn
 from starlette.types import ASGIApp
 
 from archive.app.context import Context
+from archive.app.metrics import FOLDER_VARIABLE
 from archive.app.supervisor import ChildSpec, Chore, Supervisor
 from archive.settings import PREFIX, Settings
 from archive.vo.errors import ConfigurationError
@@ -39,7 +42,7 @@ def serve(context: Context, *, ready: Callable[[str], None] | None = None) -> in
             threading.Thread(target=_tell_when_ready, args=(url, settings.public_url, ready), daemon=True).start()
         server = archive.embedded_server
         return Supervisor(
-            _children(settings, listening.fileno(), context.options),
+            _children(settings, listening.fileno(), context.options, _counts_folder(settings)),
             chores=[Chore("database", server.ensure)] if server else [],
             stop_timeout_s=settings.server.stop_timeout_s + STOP_MARGIN_S,
             restart_min_s=settings.server.restart_min_s,
@@ -49,13 +52,26 @@ def serve(context: Context, *, ready: Callable[[str], None] | None = None) -> in
         listening.close()
 
 
-def _children(settings: Settings, descriptor: int, options: dict[str, object]) -> list[ChildSpec]:
+def _counts_folder(settings: Settings) -> Path:
+    """An empty folder where web processes keep their counts: nobody else serves on this port of this machine."""
+    folder = settings.data_dir.absolute() / "run" / f"metrics-{socket.gethostname()}-{settings.server.port}"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(mode=0o700, parents=True)
+    return folder
+
+
+def _children(settings: Settings, descriptor: int, options: dict[str, object], counts: Path) -> list[ChildSpec]:
     program = [sys.executable, "-m", "uraniborg"]
     where = ["--data-dir", str(settings.data_dir)]
     given = {key: value for key, value in options.items() if value is not None}
     environment = {f"{PREFIX}{key.replace('.', '__').upper()}": str(value) for key, value in given.items()}
     web = [
-        ChildSpec(f"web-{number}", [*program, "web", *where, "--socket", str(descriptor)], environment, (descriptor,))
+        ChildSpec(
+            f"web-{number}",
+            [*program, "web", *where, "--socket", str(descriptor)],
+            {**environment, FOLDER_VARIABLE: str(counts)},
+            (descriptor,),
+        )
         for number in range(1, settings.server.web_workers + 1)
     ]
     jobs = [

@@ -9,7 +9,7 @@ import time
 import uuid
 from collections.abc import MutableMapping
 from importlib.metadata import version
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import quote
 
 import structlog
@@ -23,7 +23,7 @@ EXPOSED = (
 )
 ALLOWED = "Authorization, Content-Type, Range, If-None-Match, If-Range"
 SERVER = f"Uraniborg/{version('uraniborg')}".encode()
-_IDS = ("/files/", "/headers/")  # below these a path is an identifier, slashes and all
+_IDS = ("/files/", "/headers/", "/previews/", "/thumbnails/")  # below these a path is an identifier, slashes and all
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
@@ -68,11 +68,19 @@ class HeadAsGet:
         await self._app({**scope, "method": "GET"}, gone_once_told, without_body)
 
 
-class Courtesies:
-    """CORS, request id, who was recognised, and the access log."""
+class Observer(Protocol):
+    """Who is told of each request as it begins and ends (archive.app.metrics)."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def began(self) -> None: ...
+    def ended(self, route: str, method: str, status: int, size_bytes: int, seconds: float) -> None: ...
+
+
+class Courtesies:
+    """CORS, request id, who was recognised, the access log, and an observer if one is given."""
+
+    def __init__(self, app: ASGIApp, observer: Observer | None = None) -> None:
         self._app = app
+        self._observer = observer
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -85,6 +93,8 @@ class Courtesies:
             return
         scope.setdefault("state", {})
         status, sent, began = 0, 0, time.monotonic()
+        if self._observer:
+            self._observer.began()
 
         async def courteous(message: Message) -> None:
             nonlocal status, sent
@@ -99,13 +109,17 @@ class Courtesies:
             try:
                 await self._app(scope, receive, courteous)
             finally:
+                seconds = time.monotonic() - began
+                if self._observer:
+                    route = str(scope["state"].get("route", ""))
+                    self._observer.ended(route, scope["method"], status, sent, seconds)
                 access_log.info(
                     "request",
                     method=scope["method"],
                     path=scope["path"],
                     status=status,
                     bytes=sent,
-                    ms=round((time.monotonic() - began) * 1000, 1),
+                    ms=round(seconds * 1000, 1),
                     client=(scope.get("client") or ("",))[0],
                     user=_user(scope),
                     agent=_header(scope, b"user-agent")[:120],

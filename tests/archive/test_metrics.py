@@ -1,0 +1,136 @@
+"""/metrics: what is counted is what happened, in all web processes together, and only insiders see it."""
+
+import contextlib
+import os
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from threading import Thread
+
+import httpx
+import psutil
+import psycopg
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from archive.app.metrics import ArchiveMetrics
+from tests.databases import Postgres
+from tests.journeys.archives import image
+from tests.live import PROGRAM, ROOT, serving
+from tests.served import Served, served, wait_until
+
+Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
+
+
+def metrics(url: str) -> Samples:
+    """Samples by name and labels, as Prometheus' own parser reads them."""
+    answer = httpx.get(f"{url}/metrics", timeout=30).raise_for_status()
+    return {
+        (sample.name, tuple(sorted(sample.labels.items()))): sample.value
+        for family in text_string_to_metric_families(answer.text)
+        for sample in family.samples
+    }
+
+
+def requests(found: Samples, route: str) -> dict[tuple[str, str], float]:
+    """Requests of a route, by method and status."""
+    named = {key: value for key, value in found.items() if key[0] == "uraniborg_http_requests_total"}
+    told = [(dict(labels), value) for (_, labels), value in named.items()]
+    return {(labels["method"], labels["status"]): value for labels, value in told if labels["route"] == route}
+
+
+def looked(archive: Served) -> Samples:
+    """What is true of the whole archive now: /metrics itself tells what was so some seconds ago."""
+    families = ArchiveMetrics(archive.archive, look_again_s=0).collect()
+    return {(one.name, tuple(sorted(one.labels.items()))): one.value for family in families for one in family.samples}
+
+
+@pytest.fixture(scope="module")
+def archive(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    with served(postgres, tmp_path_factory.mktemp("metrics")) as made:
+        yield made
+
+
+def test_requests_are_counted_by_the_routes_template_method_and_status(archive: Served) -> None:
+    for name in ("a", "b/c", "d"):
+        httpx.get(f"{archive.url}/files/{name}")
+        httpx.get(f"{archive.url}/tap/async/{name[0]}")
+        httpx.get(f"{archive.url}/no/such/{name}")
+    size = len(httpx.get(f"{archive.url}/tap//capabilities/").content)
+    httpx.head(f"{archive.url}/tap/capabilities")
+    httpx.request("PROPFIND", f"{archive.url}/tap/capabilities")
+    found = metrics(archive.url)
+    assert requests(found, "/files/{file_id:path}") == {("GET", "404"): 3}
+    assert requests(found, "/tap/async/{job_id}") == {("GET", "404"): 3}
+    assert requests(found, "unmatched") == {("GET", "404"): 3}
+    assert requests(found, "/tap/capabilities") == {("GET", "200"): 1, ("HEAD", "200"): 1, ("other", "405"): 1}
+    labels = (("method", "GET"), ("route", "/tap/capabilities"))
+    assert found[("uraniborg_http_response_bytes_total", labels)] == size
+    assert found[("uraniborg_http_request_duration_seconds_count", labels)] == 1
+    assert found[("uraniborg_http_requests_in_progress", ())] == 1  # this very one
+
+
+def test_a_running_query_is_seen_while_it_runs(archive: Served) -> None:
+    def run() -> None:
+        with contextlib.suppress(psycopg.errors.QueryCanceled):
+            slow.execute("SELECT pg_sleep(60)")
+
+    with archive.archive.reader_pool.connection() as slow:
+        asking = Thread(target=run)
+        asking.start()
+        wait_until(lambda: archive.running_queries() == 1)
+        found = looked(archive)
+        slow.cancel()
+        asking.join(30)
+    labels = (("application", "uraniborg-tap"), ("role", "reader"), ("state", "active"))
+    assert found[("uraniborg_queries_running", ())] == 1
+    assert found[("uraniborg_database_connections", labels)] == 1
+
+
+def test_a_part_that_does_not_answer_is_told_and_hides_nothing_else(archive: Served) -> None:
+    archive.change("ALTER TABLE uws.job RENAME TO gone")
+    found = looked(archive)
+    archive.change("ALTER TABLE uws.gone RENAME TO job")
+    assert found[("uraniborg_up", (("part", "database"),))] == 0
+    assert found[("uraniborg_up", (("part", "store"),))] == 1
+    assert looked(archive)[("uraniborg_up", (("part", "database"),))] == 1
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [{"X-Forwarded-For": "127.0.0.1"}, {"X-Real-IP": "127.0.0.1"}, {"Forwarded": "for=127.0.0.1"},
+     {"Origin": "https://evil.example"}, {"Via": "1.1 proxy"}],
+)  # fmt: skip
+def test_a_proxy_on_the_same_machine_makes_nobody_an_insider(archive: Served, headers: dict[str, str]) -> None:
+    answer = httpx.get(f"{archive.url}/metrics", headers=headers)
+    assert answer.status_code == 403
+    assert "uraniborg_" not in answer.text
+    operator = {"Authorization": f"Bearer {archive.archive.operator_token_path.read_text().strip()}"}
+    assert httpx.get(f"{archive.url}/metrics", headers=headers | operator).status_code == 200
+    unknown = {"Authorization": "Bearer ub_000000000000_nonsense"}
+    assert httpx.get(f"{archive.url}/metrics", headers=headers | unknown).status_code == 401
+
+
+def test_all_web_processes_count_together_and_a_death_takes_no_count_away(tmp_path: Path) -> None:
+    data_dir, sky = tmp_path / "data", tmp_path / "sky"
+    sky.mkdir()
+    size = (sky / "one.fits").write_bytes(image(1))
+    for words in (("db", "init"), ("ingest", str(sky))):
+        subprocess.run([*PROGRAM, *words, "--data-dir", str(data_dir)], cwd=ROOT, check=True, capture_output=True)
+    with serving(data_dir, {}, "embedded", "serve") as live:
+        for _ in range(20):
+            assert httpx.get(f"{live.url}/capabilities").status_code == 200
+        found = metrics(live.url)
+        assert requests(found, "/capabilities") == {("GET", "200"): 20}
+        assert found[("uraniborg_files", (("kind", "product"),))] == 1
+        assert found[("uraniborg_files_bytes", (("kind", "product"),))] == size
+        assert found[("uraniborg_store_bytes", (("volume", "posix"),))] == size
+        assert found[("uraniborg_events_waiting", ())] + found[("uraniborg_events_total", ())] == 1
+        web = [child for child in psutil.Process(live.process.pid).children() if "web" in child.cmdline()]
+        assert len(web) == 2
+        os.kill(web[0].pid, signal.SIGKILL)
+        wait_until(lambda: not web[0].is_running())
+        found = metrics(live.url)
+        assert requests(found, "/capabilities") == {("GET", "200"): 20}
+        assert found[("uraniborg_http_requests_in_progress", ())] == 1
