@@ -21,7 +21,7 @@ def sia_capability(declared: Sequence[Parameter]) -> Capability:
     interface = Interface(
         "/sia2/query",
         version="2.0",
-        query_types=("GET", "POST"),
+        query_types=("GET",),  # POST too, but of a second one pyvo 1.9 warns its users
         result_type=VOTABLE,
         inputs=inputs(declared),
         test_query="MAXREC=1",

@@ -31,8 +31,8 @@ class Interface:
     """One way in (VOResource 1.1 §3.2).
 
     path: from the archive's base URL, "/tap". use: "base" if children hang below it, "full" if it is the URL itself.
-    security_methods: standardIDs; None among them is anonymous access, which an empty tuple means too. inputs: the
-    parameters that are told here.
+    security_methods: standardIDs; None among them is anonymous access, which an empty tuple means too. inputs: its
+    parameters, told in the registry's records.
     """
 
     path: str

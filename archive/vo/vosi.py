@@ -60,31 +60,39 @@ def _instant(time: datetime | None) -> datetime | None:
     return time.astimezone(UTC) if time else None
 
 
-def capabilities_document(capabilities: Iterable[Capability], base_url: str) -> bytes:
-    """The capabilities document for an archive whose public base URL is base_url (VOSI-01, TAP-40)."""
+def capabilities_document(capabilities: Iterable[Capability], base_url: str, *, in_full: bool = False) -> bytes:
+    """The capabilities document for an archive whose public base URL is base_url (VOSI-01, TAP-40).
+
+    in_full: parameters and the test query too; left out because pyvo 1.9 warns its users of each.
+    """
     declared = list(capabilities)
     namespaces = dict(CAPABILITIES_NAMESPACES)
     for capability in declared:
         if capability.extension is not None:
             prefix, namespace = capability.extension.namespace
             namespaces[f"xmlns:{prefix}"] = namespace
-    root = element("vosi:capabilities", namespaces, [capability_markup(one, base_url) for one in declared])
+    root = element(
+        "vosi:capabilities", namespaces, [capability_markup(one, base_url, in_full=in_full) for one in declared]
+    )
     return f"{DECLARATION}{root}\n".encode()
 
 
-def capability_markup(capability: Capability, base_url: str) -> Markup:
-    """One capability element: as in VOSI, so in the registry's records (REG-07)."""
+def capability_markup(capability: Capability, base_url: str, *, in_full: bool = False) -> Markup:
+    """One capability element: as in VOSI, so in the registry's records (REG-07).
+
+    in_full: parameters and the test query too.
+    """
     extension = capability.extension
     return element(
         "capability",
         {"standardID": capability.standard_id, "xsi:type": extension.xsi_type if extension else None},
         element("description", None, capability.description) if capability.description else None,
-        [_interface(interface, base_url) for interface in capability.interfaces],
+        [_interface(interface, base_url, in_full) for interface in capability.interfaces],
         extension.markup() if extension else None,
     )
 
 
-def _interface(interface: Interface, base_url: str) -> Markup:
+def _interface(interface: Interface, base_url: str, in_full: bool) -> Markup:
     attributes = {"xsi:type": interface.kind, "role": interface.role, "version": interface.version}
     url = base_url.rstrip("/") + interface.path
     content = [element("accessURL", {"use": interface.use}, url)]
@@ -93,8 +101,9 @@ def _interface(interface: Interface, base_url: str) -> Markup:
         content += [element("queryType", None, query_type) for query_type in interface.query_types]
         if interface.result_type:
             content.append(element("resultType", None, interface.result_type))
-        content += [one.capability() for one in interface.inputs]
-        if interface.test_query:
+        if in_full:
+            content += [one.capability() for one in interface.inputs]
+        if in_full and interface.test_query:
             content.append(element("testQuery", None, interface.test_query))
     return element("interface", attributes, content)
 
