@@ -203,6 +203,7 @@ def __getattr__(name: str) -> Any:
         "user": "archive.access.commands:user_commands",
         "token": "archive.access.commands:token_commands",
         "grant": "archive.access.commands:grant_commands",
+        "phase3": "phase3.commands:phase3_commands",
         "doctor": "archive.app.commands:doctor_command",
         "settings": "archive.app.settings_command:settings_command",
     },
