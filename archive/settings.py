@@ -241,6 +241,11 @@ class Settings(BaseSettings):
         return self.store.path or self.data_dir / "store"
 
     @property
+    def hips_path(self) -> Path:
+        """Where the surveys lie that this archive serves."""
+        return self.data_dir / "hips"
+
+    @property
     def embedded(self) -> bool:
         return self.database.owner_url is None
 
