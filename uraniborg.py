@@ -109,8 +109,6 @@ def create_app(settings: Settings, archive: "OpenedArchive | None" = None) -> "A
     from archive.vo.dali import RequestLimits
     from datalink import protocol as datalink
     from datalink.service import DataLinkService
-    from hips import protocol as hips
-    from hips.shelf import Shelf
     from storage.service import ObjectStore
     from tap import protocol as tap
     from tap.service import TapService
@@ -138,7 +136,6 @@ def create_app(settings: Settings, archive: "OpenedArchive | None" = None) -> "A
         ),
         DataLinkService: DataLinkService(writer, archive.access, archive.store, max_ids=settings.datalink.max_ids),
         ObjectStore: archive.store,
-        Shelf: Shelf(settings.hips_path),
         Feed: Feed(writer, max_events=settings.registry.max_events),
         PublishedTables: archive.published,
         RequestLimits: RequestLimits(
@@ -150,7 +147,6 @@ def create_app(settings: Settings, archive: "OpenedArchive | None" = None) -> "A
         tap.protocol(tap_limits(settings), async_s=async_s, retention_s=retention),
         *datalink.protocols(),
         *discovery.protocols(searches.limits),
-        *hips.protocols(),
         ServedProtocol("/events", "Feed of changes", registry),
     )
     return application(archive, protocols, services, version=VERSION)
@@ -203,13 +199,14 @@ def __getattr__(name: str) -> Any:
         "web": "archive.app.commands:web_command",
         "ingest": "ingest.describing:ingest_commands",
         "db": "archive.app.commands:database_commands",
-        "hips": "hips.commands:hips_commands",
         "store": "uraniborg:store_commands",
         "user": "archive.access.commands:user_commands",
         "token": "archive.access.commands:token_commands",
         "grant": "archive.access.commands:grant_commands",
         "phase3": "phase3.commands:phase3_commands",
         "doctor": "archive.app.commands:doctor_command",
+        "backup": "archive.app.backup_commands:backup_command",
+        "restore": "archive.app.backup_commands:restore_command",
         "settings": "archive.app.settings_command:settings_command",
     },
 )

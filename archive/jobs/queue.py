@@ -147,6 +147,17 @@ def lost_tasks(connection: Connection, stalled_after: timedelta) -> list[LostTas
     return [LostTask(*row) for row in rows]
 
 
+def open_tasks(connection: Connection) -> list[dict[str, Any]]:
+    """What waits or runs and is no UWS job, as arguments of `defer`: what a backup keeps of the queue."""
+    rows = connection.execute(
+        sa.text(
+            "SELECT task_name, args, queue_name, priority FROM jobs.procrastinate_jobs"
+            " WHERE status IN ('todo', 'doing') AND NOT starts_with(task_name, :prefix) ORDER BY id"
+        ).bindparams(prefix=TASK_PREFIX)
+    )
+    return [{"task": task, "arguments": args, "queue": queue, "priority": rank} for task, args, queue, rank in rows]
+
+
 def retry(connection: Connection, procrastinate_id: int) -> None:
     """Put an entry that a dead worker held back into the queue."""
     with _in_schema(connection) as driver:
