@@ -109,6 +109,8 @@ def create_app(settings: Settings, archive: "OpenedArchive | None" = None) -> "A
     from archive.vo.dali import RequestLimits
     from datalink import protocol as datalink
     from datalink.service import DataLinkService
+    from hips import protocol as hips
+    from hips.shelf import Shelf
     from storage.service import ObjectStore
     from tap import protocol as tap
     from tap.service import TapService
@@ -136,6 +138,7 @@ def create_app(settings: Settings, archive: "OpenedArchive | None" = None) -> "A
         ),
         DataLinkService: DataLinkService(writer, archive.access, archive.store, max_ids=settings.datalink.max_ids),
         ObjectStore: archive.store,
+        Shelf: Shelf(settings.hips_path),
         Feed: Feed(writer, max_events=settings.registry.max_events),
         PublishedTables: archive.published,
         RequestLimits: RequestLimits(
@@ -147,6 +150,7 @@ def create_app(settings: Settings, archive: "OpenedArchive | None" = None) -> "A
         tap.protocol(tap_limits(settings), async_s=async_s, retention_s=retention),
         *datalink.protocols(),
         *discovery.protocols(searches.limits),
+        *hips.protocols(),
         ServedProtocol("/events", "Feed of changes", registry),
     )
     return application(archive, protocols, services, version=VERSION)
@@ -199,6 +203,7 @@ def __getattr__(name: str) -> Any:
         "web": "archive.app.commands:web_command",
         "ingest": "ingest.describing:ingest_commands",
         "db": "archive.app.commands:database_commands",
+        "hips": "hips.commands:hips_commands",
         "store": "uraniborg:store_commands",
         "user": "archive.access.commands:user_commands",
         "token": "archive.access.commands:token_commands",
