@@ -12,7 +12,7 @@ from archive.holdings.published import Published
 from archive.holdings.running import Statement
 from archive.sphere.sphere import CircleSql, PointSql, Sphere
 from archive.sphere.values import stcs_of
-from archive.vo.columns import Column
+from archive.vo.columns import Column, Table
 from archive.vo.dali import Parameters
 from archive.vo.descriptors import Input
 from archive.vo.errors import UsageError
@@ -50,11 +50,12 @@ def parameters(default_maxrec: int, hard_maxrec: int, max_radius_deg: float) -> 
 
 
 def is_searched(published: Published) -> bool:
-    """Whether a table has what a cone search is about: one main position, in degrees."""
-    names = position_columns(published.table)
-    if names is None:
+    """Whether a table has what a cone search is about: one main position, in degrees, and rows that can be named."""
+    table = published.table
+    names = position_columns(table)
+    if names is None or (table.kind == "view" and _identifier(table) is None):  # a view's rows have no place
         return False
-    pair = [published.table.column(name) for name in names]
+    pair = [table.column(name) for name in names]
     return all(one.datatype in _NUMBERS and one.arraysize is None and one.unit in (None, "deg") for one in pair)
 
 
@@ -78,7 +79,7 @@ def shown(published: Published, verbosity: int) -> tuple[Shown, ...]:
     """
     table = published.table
     ra, dec = position_columns(table) or ("", "")
-    identifier = next((one.name for one in table.columns if one.ucd == _MAIN), None)
+    identifier = _identifier(table)
     answer = []
     if identifier is None:
         place = Column("row_id", "char", "*", ucd=ID_MAIN, description="Place of the row in the table", principal=True)
@@ -94,6 +95,10 @@ def shown(published: Published, verbosity: int) -> tuple[Shown, ...]:
     mains = {identifier: ID_MAIN, ra: RA_MAIN, dec: DEC_MAIN}
     answer += [_as_answered(one, mains.get(one.name)) for one in table.columns if one.name in chosen]
     return tuple(answer)
+
+
+def _identifier(table: Table) -> str | None:
+    return next((one.name for one in table.columns if one.ucd == _MAIN), None)
 
 
 def _as_answered(one: Column, main: str | None) -> Shown:

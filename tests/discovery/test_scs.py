@@ -1,6 +1,7 @@
 """Simple Cone Search 1.03: rows against numpy on the same table, the three UCDs, errors as it has them."""
 
 import io
+from dataclasses import replace
 from typing import Any
 
 import httpx
@@ -12,6 +13,9 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from lxml import etree
 
+from archive.discovery import scs
+from archive.holdings.published import Published
+from archive.vo.columns import Column, Table
 from tests.discovery.made_sky import STARS, TABLE, Sky
 from tests.made.catalogue import stars
 
@@ -111,6 +115,21 @@ def test_a_wrong_parameter_is_an_info_named_error(sky: Sky, asked: dict[str, Any
 def test_a_table_without_positions_or_unknown_is_not_found(sky: Sky, table: str) -> None:
     assert table in complaint(sky, 404, f"/scs/{table}/query", RA=1, DEC=1, SR=1)
     assert sky.ask(f"/scs/{table}/capabilities").status_code == 404
+
+
+def test_rows_that_nobody_named_are_named_by_their_place_and_a_view_of_such_is_not_searched() -> None:
+    columns = (Column("ra", "float", ucd="pos.eq.ra;meta.main"), Column("dec", "float", ucd="pos.eq.dec;meta.main"))
+    row_id = Column("Row_ID", "int")
+    table = Published(Table("cat.x", (*columns, row_id)), '"cat"."x"')
+    shown = [(one.column.name, one.column.datatype, one.column.ucd) for one in scs.shown(table, 2)]
+    assert shown == [
+        ("row_id_", "char", "ID_MAIN"), ("ra", "double", "POS_EQ_RA_MAIN"), ("dec", "double", "POS_EQ_DEC_MAIN"),
+        ("Row_ID", "int", None),
+    ]  # fmt: skip
+    assert scs.is_searched(table)
+    assert not scs.is_searched(Published(replace(table.table, kind="view"), table.sql_name))
+    in_hours = (replace(columns[0], unit="h"), columns[1])
+    assert not scs.is_searched(Published(replace(table.table, columns=in_hours), table.sql_name))
 
 
 def test_every_cone_search_tells_its_capability_and_is_available(sky: Sky) -> None:
