@@ -45,12 +45,14 @@ def hips_commands() -> None:
 @click.option("--max-tiles", type=click.IntRange(1), default=1_000_000, show_default=True, help="Of the finest order.")
 @click.option("--again", is_flag=True, help="Build anew what is published already.")
 @click.option("--dry-run", is_flag=True, help="Only tell the plan.")
+@click.option("--brief", is_flag=True, help="Tell the outcome only.")
 @click.option("--json", "as_json", is_flag=True, help="Tell the plan as JSON.")
 @click.pass_obj
 def build(
     context: Context, images: tuple[str, ...], name: str | None, title: str | None, description: str | None,
     copyright_: str | None, licence: str | None, regime: str | None, order: int | None, width: str | None,
     out: Path | None, threads: int | None, memory_mib: int, max_tiles: int, again: bool, dry_run: bool, as_json: bool,
+    brief: bool,
 ) -> None:  # fmt: skip
     """Make a HiPS of IMAGES: collections or files of the archive (public ones only), or FITS files and folders on disk.
 
@@ -63,11 +65,12 @@ def build(
     proposal = propose(
         name, gathered, about, order=order, width=int(width) if width else None, threads=threads, max_tiles=max_tiles
     )
-    _tell_plan(proposal, as_json)
+    if not brief:
+        _tell_plan(proposal, as_json)
     if dry_run:
         return
     service = HipsService(_shelf(context), authority=context.settings.access.authority)
-    with _progress() as advance:
+    with _progress(shown=not brief) as advance:
         if out is not None:
             result: Result | None = service.build_into(
                 proposal, out, threads=threads, memory_bytes=memory_mib * MiB, advance=advance
@@ -140,10 +143,10 @@ def _tell_plan(proposal: Proposal, as_json: bool) -> None:
 
 
 @contextmanager
-def _progress() -> Iterator[Advance]:
+def _progress(*, shown: bool) -> Iterator[Advance]:
     columns = (TextColumn("  {task.description:11}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     lock = threading.Lock()
-    with Progress(*columns, console=Console(stderr=True)) as progress:
+    with Progress(*columns, console=Console(stderr=True), disable=not shown) as progress:
         tasks: dict[Step, TaskID] = {}
 
         def advance(step: Step, done: int, total: int) -> None:

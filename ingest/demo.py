@@ -2,6 +2,7 @@
 
 import time
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 
 import click
@@ -16,12 +17,26 @@ from ingest.service import offers
 
 DEMO_DATA = Path(__file__).resolve().parent.parent / "demo" / "data"
 
+# Made by the command that a user types: `uraniborg hips build`. File, name, and what is said of it.
+SURVEYS = (
+    ("wham_halpha_int_car.fits.gz", {
+        "name": "wham-halpha", "title": "WHAM: the sky in H-alpha", "regime": "Optical",
+        "description": "The Wisconsin H-alpha Mapper's sky survey, DR1: intensity of H-alpha, rayleighs.",
+        "copyright_": "WHAM-SS public release", "licence": "BSD-3-Clause (astropy-tutorials)",
+    }),
+    ("puppisA_erosita.fits.gz", {
+        "name": "puppis-a", "title": "Puppis A in X-rays", "regime": "X-ray",
+        "description": "The supernova remnant Puppis A as eROSITA saw it, a template of Fermi-LAT's catalogue.",
+    }),
+)  # fmt: skip
+
 THINGS_TO_TRY = """
 The archive is open:  {url}
 
 In a browser     {url}/                     {url}/tap/examples
 With curl        curl '{url}/tap/sync?LANG=ADQL&FORMAT=csv&QUERY=SELECT+TOP+5+dp_id,target_name+FROM+ivoa.obscore'
 With STILTS      stilts tapquery tapurl={url}/tap adql="SELECT TOP 5 * FROM ivoa.obscore" ofmt=ascii
+With Aladin      File > Open: {url}/hips/wham-halpha          all there are: {url}/hips/hipslist
 With TOPCAT      VO > Table Access Protocol > TAP URL: {url}/tap
 With pyvo        {python} - <<'END'
 import pyvo
@@ -63,6 +78,7 @@ def demo_command(context: Context, port: int | None, host: str | None, no_serve:
     )
     counts = Counter(report.outcome.replace("_", " ") for report in reports)
     click.echo("  " + ", ".join(f"{number} {outcome}" for outcome, number in counts.items()))
+    _make_hips({Path(report.path).name: report.file_id for report in reports if report.file_id})
     if no_serve:
         return
 
@@ -78,3 +94,15 @@ def demo_command(context: Context, port: int | None, host: str | None, no_serve:
         )
 
     raise SystemExit(serve(context, ready=ready))
+
+
+def _make_hips(file_ids: Mapping[str, str]) -> None:
+    """The demo's HiPS: one of the whole sky, one of a field; what is published already is left alone."""
+    context = click.get_current_context()
+    program = context.find_root().command
+    assert isinstance(program, click.Group)
+    group = program.get_command(context, "hips")  # a room that this one does not know
+    assert isinstance(group, click.Group)
+    click.echo("Making two HiPS, zoomable images: one of the whole sky, one of a field")
+    for file, about in SURVEYS:
+        context.invoke(group.commands["build"], images=(file_ids[file],), brief=True, **about)
