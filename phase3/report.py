@@ -86,7 +86,7 @@ _STYLE = """
   --bad: #ee9384; --odd: #dfb968; --good: #8fcaa5; --quiet: #9aa4b2; } }
 body { font: 17px/1.55 Georgia, "Times New Roman", serif; color: var(--ink); background: var(--paper);
   max-width: 60rem; margin: 3rem auto; padding: 0 1.2rem; }
-h1 { font-weight: 400; letter-spacing: .01em; }
+h1 { font-weight: 400; letter-spacing: .01em; } h2 { font-size: 1.1rem; margin-top: 2.2rem; }
 .figures { display: flex; gap: 2.5rem; flex-wrap: wrap; }
 .figures b { display: block; font-size: 1.7rem; font-weight: 400; }
 details { border-bottom: 1px solid var(--line); padding: .45rem 0; }
@@ -96,6 +96,7 @@ table { border-collapse: collapse; width: 100%; margin: .6rem 0 1rem; font-size:
 td, th { text-align: left; padding: .4rem .8rem .4rem 0; border-top: 1px solid var(--line); vertical-align: top;
   overflow-wrap: anywhere; }
 th { font-weight: 400; color: var(--quiet); }
+td:nth-child(-n+2) { overflow-wrap: normal; white-space: nowrap; }
 code { font: 13px/1.5 ui-monospace, Menlo, Consolas, monospace; }
 .error { color: var(--bad); } .warning { color: var(--odd); } .info { color: var(--quiet); }
 .pass { color: var(--good); }
@@ -138,7 +139,7 @@ def _commonest(reports: Sequence[Report], shown: int = 8) -> str:
     for report in reports:
         counts.update({(f.rule, f.keyword) for f in report.findings if f.level == "error"})
     rows = "".join(
-        f"<tr><td><code>{escape(rule)}</code></td><td><code>{escape(keyword)}</code></td><td>{count:,} files</td></tr>"
+        f"<tr><td><code>{escape(rule)}</code></td><td><code>{escape(keyword)}</code></td><td>{count:,} {'file' if count == 1 else 'files'}</td></tr>"
         for (rule, keyword), count in counts.most_common(shown)
     )
     return f"<h2>Errors by number of files</h2><table>{rows}</table>" if rows else ""
