@@ -3,6 +3,7 @@
 import hashlib
 import io
 import random
+import time
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -150,12 +151,20 @@ def test_a_server_killed_in_mid_put_leaves_nothing_and_serves_again(own_server: 
     data = random.Random(3).randbytes(12 * MIB)
     volume.put(kept, io.BytesIO(data))
 
+    def wait_for_an_upload() -> None:
+        for _ in range(200):
+            if own_server.client().list_multipart_uploads(Bucket=bucket).get("Uploads"):
+                return
+            time.sleep(0.05)
+        raise AssertionError("no upload began")
+
     class Killer:
         left = 20
 
         def read(self, size: int, /) -> bytes:
             self.left -= 1
             if self.left == 6:
+                wait_for_an_upload()  # reading is ahead of sending: the kill is to meet an upload that has begun
                 own_server.kill()
             return bytes(size) if self.left > 0 else b""
 
