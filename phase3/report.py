@@ -139,7 +139,8 @@ def _commonest(reports: Sequence[Report], shown: int = 8) -> str:
     for report in reports:
         counts.update({(f.rule, f.keyword) for f in report.findings if f.level == "error"})
     rows = "".join(
-        f"<tr><td><code>{escape(rule)}</code></td><td><code>{escape(keyword)}</code></td><td>{count:,} {'file' if count == 1 else 'files'}</td></tr>"
+        f"<tr><td><code>{escape(rule)}</code></td><td><code>{escape(keyword)}</code></td>"
+        f"<td>{count:,} {'file' if count == 1 else 'files'}</td></tr>"
         for (rule, keyword), count in counts.most_common(shown)
     )
     return f"<h2>Errors by number of files</h2><table>{rows}</table>" if rows else ""
