@@ -17,7 +17,7 @@ from typing import Any, Literal
 
 from sqlalchemy import Connection, Engine
 
-from archive.holdings import catalogues, queries
+from archive.holdings import catalogues, queries, withdrawal
 from archive.holdings.model import DataProduct, StoredFile
 from archive.sphere.sphere import Sphere
 from archive.vo.errors import ArchiveError
@@ -166,6 +166,7 @@ class IngestService:
         if current is not None and current.sha256 == sha256:
             return self._report(offer, "unchanged", product.file_id, current.version, findings)
         self._refuse_taken_name(offer, product.file_id, current)
+        self._refuse_withdrawn(offer, product.file_id, sha256)
         try:
             with offer.path.open("rb") as stream:
                 stored = self._store.store(stream, expected=Expected(sha256=sha256))
@@ -240,6 +241,13 @@ class IngestService:
             f"another file is called {file_id}; it came from {current.source}",
             "give another --collection or --root, or --replace if this is its next version",
         )
+
+    def _refuse_withdrawn(self, offer: Offer, file_id: str, sha256: str) -> None:
+        """The next run over the same folder does not undo what an operator decided."""
+        with self._writer.connect() as connection:
+            if not withdrawal.is_withdrawn(connection, file_id, sha256):
+                return
+        raise _refused(offer, "withdrawn", f"these bytes of {file_id} were withdrawn", "offer the mended file")
 
     def _check_file(self, offer: Offer) -> None:
         status = offer.path.stat()

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from urllib.parse import quote
 
 from astropy.coordinates import SkyCoord
-from sqlalchemy import Connection, and_, func, or_, select, text, update
+from sqlalchemy import Connection, and_, exists, func, or_, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 
 from archive.holdings.model import DataProduct, Rights, StoredFile
@@ -80,9 +80,11 @@ def publisher_did(authority: str, file_id: str) -> str:
 
 
 def file(connection: Connection, file_id: str, version: int | None = None) -> HeldFile | None:
-    """One version of a file; the current one if none is named. None: not held."""
+    """One version of a file; the current one if none is named. None: not held, or withdrawn with all its versions."""
     c = arc.file.c
-    which = c.superseded_at.is_(None) if version is None else c.version == version
+    current = arc.file.alias().c
+    held = exists().where(current.file_id == c.file_id, current.superseded_at.is_(None))
+    which = c.superseded_at.is_(None) if version is None else and_(c.version == version, held)
     row = connection.execute(select(*_HELD).where(c.file_id == file_id, which)).one_or_none()
     return _held(row) if row else None
 
@@ -150,7 +152,8 @@ def add_version(
     ).one_or_none()
     if current is not None and current.sha256 == stored.sha256:
         return "unchanged", current.version
-    version = 1 if current is None else current.version + 1
+    last = connection.execute(select(func.max(c.version)).where(c.file_id == product.file_id)).scalar()
+    version = (last or 0) + 1  # of a withdrawn file too, which has versions and no current one
     if current is not None:
         connection.execute(
             update(arc.file)
