@@ -3,9 +3,9 @@
 import hashlib
 import io
 import random
-import time
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -159,14 +159,17 @@ def test_a_server_killed_in_mid_put_leaves_nothing_and_serves_again(own_server: 
         raise AssertionError("no upload began")
 
     class Killer:
-        left = 20
+        left = 24 * MIB
+        has_killed = False
 
         def read(self, size: int, /) -> bytes:
-            self.left -= 1
-            if self.left == 6:
+            if self.left <= 8 * MIB and not self.has_killed:
                 wait_for_an_upload()  # reading is ahead of sending: the kill is to meet an upload that has begun
                 own_server.kill()
-            return bytes(size) if self.left > 0 else b""
+                self.has_killed = True
+            given = min(size, self.left)
+            self.left -= given
+            return bytes(given)
 
     with pytest.raises(VolumeUnavailable) as told:
         volume.put(lost, Killer())
