@@ -85,9 +85,13 @@ def discovery_service(archive: "OpenedArchive") -> "DiscoveryService":
 
 def job_kinds(archive: "OpenedArchive") -> "tuple[JobKind, ...]":
     """Every kind of job that a worker must know."""
+    from ingest.preview import service as preview
     from tap import jobs
 
-    return (jobs.job_kind(tap_service(archive), execution_duration_s=archive.settings.tap.async_timeout_s),)
+    return (
+        jobs.job_kind(tap_service(archive), execution_duration_s=archive.settings.tap.async_timeout_s),
+        preview.job_kind(preview.PreviewService(archive.engines.writer, archive.store)),
+    )
 
 
 def create_app(settings: Settings, archive: "OpenedArchive | None" = None) -> "ASGIApp":

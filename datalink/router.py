@@ -9,6 +9,7 @@ from fastapi.responses import JSONResponse, PlainTextResponse, Response
 
 from archive.access.identity import User
 from archive.access.router import current_user
+from archive.holdings.previews import Role
 from archive.holdings.queries import HeldFile
 from archive.vo.arrow import arrow_schema
 from archive.vo.dali import Parameters, parameters
@@ -22,6 +23,8 @@ from datalink.links import COLUMNS, MEDIA_TYPE, STANDARD_ID, columns_of
 from datalink.service import DataLinkService, Links
 from storage.errors import VolumeUnavailable
 from storage.service import ObjectStore
+
+PICTURE_MAX_AGE_S = 300  # a new version's picture is seen after this
 
 links_router = APIRouter(route_class=DaliRoute, tags=["DataLink"])
 files_router = APIRouter(route_class=PlainRoute, tags=["Files"])
@@ -75,6 +78,53 @@ def file(
     """A file as it lies, whole or in part; 401 or 403 before its release date, which the answer tells."""
     held = service.file(file_id, version, user)
     answer = files.answer(held, request.headers, request.method)
+    if request.method == "HEAD" or answer.stop == 0:
+        return _bare(answer.status, answer.headers)
+    return _Bytes(_opener(store, held, answer), answer)
+
+
+@files_router.api_route("/previews/{file_id:path}", methods=["GET", "HEAD"], operation_id="preview")
+def preview(
+    request: Request,
+    file_id: str,
+    user: Asker,
+    service: Service,
+    store: Annotated[ObjectStore, provided(ObjectStore)],
+    version: Version = None,
+) -> Response:
+    """A picture of a file, 1024 pixels at most, for those who may have the file; 404 where none is made."""
+    return _picture(request, "preview", file_id, user, service, store, version)
+
+
+@files_router.api_route("/thumbnails/{file_id:path}", methods=["GET", "HEAD"], operation_id="thumbnail")
+def thumbnail(
+    request: Request,
+    file_id: str,
+    user: Asker,
+    service: Service,
+    store: Annotated[ObjectStore, provided(ObjectStore)],
+    version: Version = None,
+) -> Response:
+    """The same, 256 pixels at most."""
+    return _picture(request, "thumbnail", file_id, user, service, store, version)
+
+
+def _picture(
+    request: Request,
+    role: Role,
+    file_id: str,
+    user: User,
+    service: DataLinkService,
+    store: ObjectStore,
+    version: int | None,
+) -> Response:
+    held, is_public = service.picture(file_id, role, version, user)
+    answer = files.answer(held, request.headers, request.method)
+    # Shown in a page rather than saved; what is not for everybody lies in nobody's shared cache.
+    answer.headers["cache-control"] = f"public, max-age={PICTURE_MAX_AGE_S}" if is_public else "private, no-cache"
+    answer.headers["vary"] = "Authorization"
+    if "content-disposition" in answer.headers:
+        answer.headers["content-disposition"] = answer.headers["content-disposition"].replace("attachment", "inline", 1)
     if request.method == "HEAD" or answer.stop == 0:
         return _bare(answer.status, answer.headers)
     return _Bytes(_opener(store, held, answer), answer)

@@ -18,6 +18,7 @@ ingest_commands = LazyGroup(
     lazy={
         "files": "ingest.commands:files",
         "watch": "ingest.commands:watch",
+        "previews": "ingest.preview.commands:previews_command",
         "describe": "ingest.describing:describe",
     },
     default="files",

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from archive.app.opened import OpenedArchive
 from ingest import failures
 from ingest.describing import mappings_of
+from ingest.preview.service import PreviewQueue
 from ingest.service import IngestService, Seam
 
 GiB = 1024**3
@@ -26,5 +27,6 @@ def ingest_service(
         reader_role=archive.urls.reader.username or "",
         max_file_bytes=int(settings.ingest.max_file_gib * GiB),
         replace=replace,
+        queue_preview=PreviewQueue(engine, archive.store).queue,
         passed=passed,
     )

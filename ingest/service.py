@@ -19,6 +19,7 @@ from sqlalchemy import Connection, Engine
 
 from archive.holdings import catalogues, queries, withdrawal
 from archive.holdings.model import DataProduct, StoredFile
+from archive.holdings.previews import is_pictured
 from archive.sphere.sphere import Sphere
 from archive.vo.errors import ArchiveError
 from ingest import failures
@@ -97,10 +98,12 @@ class IngestService:
         reader_role: str,
         max_file_bytes: int,
         replace: bool = False,
+        queue_preview: Callable[[Connection, str, int], None] = lambda connection, file_id, version: None,
         passed: Callable[[Seam], None] = lambda seam: None,
     ) -> None:
         """replace: a file of the same name from elsewhere is a new version, not a mistake.
 
+        queue_preview: called in the transaction that records a version which is something to look at.
         passed: called as each seam is passed, so that a test can end the process there.
         """
         self._writer = writer
@@ -111,6 +114,7 @@ class IngestService:
         self._reader_role = reader_role
         self._max_file_bytes = max_file_bytes
         self._replace = replace
+        self._queue_preview = queue_preview
         self._passed = passed
 
     def take(self, offer: Offer) -> Report:
@@ -189,7 +193,7 @@ class IngestService:
     def _record(
         self, connection: Connection, offer: Offer, description: Description, stored: StoredObject
     ) -> tuple[Outcome, int, tuple[Finding, ...]]:
-        """One transaction: the file's row, its object's, its catalogue if it is one, and the event that tells of it."""
+        """One transaction: rows of the file, its object and its catalogue's table; the event; its preview's job."""
         product = description.product
         queries.lock(connection, product.file_id)
         self._refuse_taken_name(offer, product.file_id, queries.file(connection, product.file_id), stored.sha256)
@@ -210,6 +214,8 @@ class IngestService:
         more = self._publish(connection, description.catalogue, product, now) if description.catalogue else ()
         detail = {"outcome": outcome, "sha256": stored.sha256, "size_bytes": stored.size_bytes}
         append_event(connection, "archived", product.file_id, version, detail)
+        if is_pictured(description.media_type, product.dataproduct_type):
+            self._queue_preview(connection, product.file_id, version)
         return outcome, version, more
 
     def _publish(

@@ -48,6 +48,18 @@ def _candidates(file: FitsFile) -> list[Hdu]:
     return science or found
 
 
+def spectral_hdus(file: FitsFile) -> list[Hdu]:
+    """The images that are spectra, the main one first; empty if none is."""
+    return _candidates(file)
+
+
+def axis_values(file: FitsFile, hdu: Hdu) -> tuple[NDArray[np.float64], u.UnitBase]:
+    """The samples of an image's first axis as the header counts them, and the unit that it means by them."""
+    axis = _Axis(file, hdu)
+    values = axis.samples_told()
+    return values, axis.unit_of(values)[0]
+
+
 def _is_spectral(hdu: Hdu) -> bool:
     long_axes = [size for size in hdu.shape if size > 1]
     header = hdu.header
@@ -114,8 +126,8 @@ class _Axis:
         self._wat = _wat(header, 1)
 
     def range(self) -> Samples | None:
-        values = self._values()
-        unit, told = self._unit(values)
+        values = self.samples_told()
+        unit, told = self.unit_of(values)
         if self.ctype.upper() in VELOCITIES or unit.is_equivalent(u.m / u.s):
             if self._rest is None:
                 self.missing = "the axis is of velocities and no RESTFRQ says of which line."
@@ -137,7 +149,7 @@ class _Axis:
             self.missing = f"{unit} is no unit of wavelength, frequency or energy."
             return None
 
-    def _values(self) -> NDArray[np.float64]:
+    def samples_told(self) -> NDArray[np.float64]:
         """What the header's numbers say at the two ends and every sample between, the logarithm undone."""
         header, length = self._header, self.hdu.shape[-1]
         start = float(header.get("CRVAL1", header.get("COEFF0", 1.0)))
@@ -154,7 +166,7 @@ class _Axis:
             return np.asarray(10.0**values)
         return np.asarray(values)
 
-    def _unit(self, values: NDArray[np.float64]) -> tuple[u.UnitBase, bool]:
+    def unit_of(self, values: NDArray[np.float64]) -> tuple[u.UnitBase, bool]:
         """The unit, and whether the header tells it."""
         label = _WAT_UNITS.search(self._wat) or (
             _WAT_LABEL.search(self._wat) if "ngstrom" in self._wat.lower() else None

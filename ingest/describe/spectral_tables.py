@@ -53,22 +53,22 @@ def find(file: FitsFile) -> Found:
 
 def _columns(file: FitsFile, tables: list[Hdu]) -> Found:
     """All columns of wavelengths in the tables that belong to the first which has one."""
-    first = next((hdu for hdu in tables if _axes(hdu)), tables[0])
-    names = _axes(first)
+    first = next((hdu for hdu in tables if wavelength_columns(hdu)), tables[0])
+    names = wavelength_columns(first)
     if not names:
         return Found((first.index,), None, first.label, "a table of fluxes", missing="no column holds wavelengths.")
-    like = [hdu for hdu in tables if names and names[0].endswith("_WL") and _axes(hdu)] or [first]
+    like = [hdu for hdu in tables if names and names[0].endswith("_WL") and wavelength_columns(hdu)] or [first]
     keywords = file.keywords(first.index)
     instrument = str((keywords.find("INSTRUME") or ("", ""))[0]).upper().strip()
     ranges, findings = [], []
     medium: Medium = "vacuum"
     for hdu in like:
-        for name in _axes(hdu):
+        for name in wavelength_columns(hdu):
             number = hdu.columns.index(name) + 1
             values = np.asarray(file.table(hdu.index)[name], np.float64)
             if name.upper() == "LOGLAM":
                 values = 10.0**values
-            unit = parse_unit(_clean(hdu.header.get(f"TUNIT{number}"))) or UNITS.get(instrument)
+            unit = parse_unit(unit_text(hdu.header.get(f"TUNIT{number}"))) or UNITS.get(instrument)
             if unit is None or not unit.is_equivalent(u.m, u.spectral()):
                 unit = u.Angstrom
                 if name.upper() != "LOGLAM":
@@ -78,7 +78,7 @@ def _columns(file: FitsFile, tables: list[Hdu]) -> Found:
             found = samples(wavelengths(values, unit, medium))
             if found is not None:
                 ranges.append(found)
-    flux = _flux_column(first)
+    flux = flux_column(first)
     number = first.columns.index(flux) + 1 if flux else 0
     result = Found(
         (first.index,),
@@ -86,7 +86,7 @@ def _columns(file: FitsFile, tables: list[Hdu]) -> Found:
         f"{first.label} {names[0]}",
         "lowest and highest of the column" + (", air to vacuum" if medium == "air" else ""),
         medium,
-        flux_unit=_clean(first.header.get(f"TUNIT{number}")),
+        flux_unit=unit_text(first.header.get(f"TUNIT{number}")),
         flux_ucd=str(first.header.get(f"TUCD{number}", "")).replace(";meta.main", "").strip() or None,
     )
     result.findings += findings
@@ -107,13 +107,13 @@ def _sdss_times(file: FitsFile) -> list[tuple[str, Any, str, str]]:
             ("t_max", float(stop), "TAI-END", "last exposure, TAI to UTC")]  # fmt: skip
 
 
-def _clean(text: Any) -> str | None:
+def unit_text(text: Any) -> str | None:
     word = str(text or "").strip()
     known = {"ANGSTROMS": "Angstrom", "ANGSTROM": "Angstrom", "FLAM": "erg/s/cm2/Angstrom", "NONE": ""}
     return known.get(word.upper(), word.replace("angstrom", "Angstrom")) or None
 
 
-def _axes(hdu: Hdu) -> list[str]:
+def wavelength_columns(hdu: Hdu) -> list[str]:
     """Columns of wavelengths: by UCD, by name; of an echelle table each order's."""
     orders = [name for name in hdu.columns if name.upper().endswith("_WL")]
     if orders:
@@ -126,7 +126,7 @@ def _axes(hdu: Hdu) -> list[str]:
     return found[:1] or [name for name in hdu.columns if name.upper().startswith(("WAVE", "LAMBDA"))][:1]
 
 
-def _flux_column(hdu: Hdu) -> str | None:
+def flux_column(hdu: Hdu) -> str | None:
     names = [name for name in hdu.columns if name.upper().startswith("FLUX") or name.upper().endswith("_SPEC")]
     return names[0] if names else None
 
@@ -153,7 +153,7 @@ def _desi(file: FitsFile) -> Found:
     fibres = next(hdu for hdu in file.hdus if hdu.name == "FIBERMAP")
     flux = next((hdu for hdu in file.hdus if hdu.name.endswith("_FLUX")), fibres)
     result = Found((fibres.index,), union(ranges), "B, R, Z_WAVELENGTH", "first and last sample of the cameras, vacuum",
-                   flux_unit=_clean(flux.header.get("BUNIT")))  # fmt: skip
+                   flux_unit=unit_text(flux.header.get("BUNIT")))  # fmt: skip
     rows = file.table(fibres.index)
     ra, dec = (np.asarray(rows[name], np.float64) for name in ("TARGET_RA", "TARGET_DEC"))
     circle = _around(ra, dec, DESI_FIBRE_ARCSEC / 2 / 3600)
@@ -204,7 +204,7 @@ def _desi_times(file: FitsFile) -> list[tuple[str, Any, str, str]]:
 def _response(file: FitsFile, hdu: Hdu) -> Found:
     """OGIP ARF: an effective area against energy belongs to a spectrum, and is none."""
     rows = file.table(hdu.index)
-    unit = parse_unit(_clean(hdu.header.get("TUNIT1"))) or u.keV
+    unit = parse_unit(unit_text(hdu.header.get("TUNIT1"))) or u.keV
     edges = np.concatenate([np.asarray(rows["ENERG_LO"], np.float64), np.asarray(rows["ENERG_HI"], np.float64)])
     found = samples(wavelengths(edges, unit))
     bins = Samples(found.low, found.high, len(rows)) if found else None
@@ -233,7 +233,7 @@ def _single_dish(file: FitsFile, hdu: Hdu) -> Found:
     rows = file.table(hdu.index)
     ranges, powers = [], []
     for row in range(len(rows)):
-        values = _row_axis(rows, row)
+        values = row_frequencies(rows, row)
         if values is None:
             continue
         found = samples(wavelengths(values, u.Hz))
@@ -249,7 +249,7 @@ def _single_dish(file: FitsFile, hdu: Hdu) -> Found:
     return result
 
 
-def _row_axis(rows: Any, row: int) -> NDArray[np.float64] | None:
+def row_frequencies(rows: Any, row: int) -> NDArray[np.float64] | None:
     if not str(rows["CTYPE1"][row]).strip().upper().startswith("FREQ"):
         return None
     count = len(np.ravel(rows["DATA"][row]))

@@ -10,6 +10,7 @@ from sqlalchemy import (
     Column,
     DateTime,
     Double,
+    ForeignKeyConstraint,
     Index,
     Integer,
     SmallInteger,
@@ -123,6 +124,26 @@ alias = Table(
     Column("alias", Text, primary_key=True),
     Column("kind", Text, primary_key=True, comment="origfile, did, run, dp_id"),
     Column("target", Text, primary_key=True, comment="file_id"),
+    schema=SCHEMA,
+)
+
+preview = Table(
+    "preview",
+    metadata,
+    Column("file_id", Text, primary_key=True),
+    Column("version", Integer, primary_key=True),
+    Column("role", Text, primary_key=True),
+    Column("object_key", Text, nullable=False),
+    Column("media_type", Text, nullable=False),
+    Column("size_bytes", BigInteger, nullable=False),
+    Column("width", Integer, nullable=False, comment="pixel"),
+    Column("height", Integer, nullable=False, comment="pixel"),
+    Column("sha256", Text, nullable=False),
+    Column("md5", Text, nullable=False),
+    Column("made", DateTime(timezone=True), nullable=False, server_default=text("now()")),
+    CheckConstraint("role IN ('preview','thumbnail')", name="role"),
+    # A picture is nothing without its file; its rights are the file's.
+    ForeignKeyConstraint(["file_id", "version"], ["arc.file.file_id", "arc.file.version"], ondelete="CASCADE"),
     schema=SCHEMA,
 )
 
