@@ -21,7 +21,7 @@ KEYWORD = re.compile(rb"[A-Z0-9_-]*\Z")
 
 
 def check_name(product: Product) -> Iterator[Breach]:
-    """F01, of one file: length, suffix, compression (SDP 8 §2.2)."""
+    """F01, of one file: length, suffix, compression."""
     if len(product.name) > LONGEST:
         yield product.breach(
             "F01", None, "", "file_name_long", f"the name has {len(product.name)} characters.",

@@ -113,7 +113,7 @@ def _role(product: Product, index: int, role: str, data: dict[str, int]) -> Iter
 
 
 def _geometry(product: Product) -> Iterator[Breach]:
-    """Extensions that belong to the science data are as large as it (SDP 8 §3)."""
+    """Extensions that belong to the science data are as large as it (structure of the category)."""
     if not product.science:
         return
     shape = product.hdu(product.science[0]).shape

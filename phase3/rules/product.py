@@ -71,7 +71,7 @@ class Product:
 
     @cached_property
     def science(self) -> tuple[int, ...]:
-        """The HDUs that hold the data of the product, as its category keeps them (SDP 8 §3); () if there are none."""
+        """The HDUs that hold the data of the product, by the structure of its category; () if there are none."""
         identity = self.category.id if self.category else self.prodcatg
         if identity in ("SCIENCE.IMAGE", "SCIENCE.IMAGE.FLUXMAP"):
             return (self.primary,)

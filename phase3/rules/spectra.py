@@ -1,4 +1,4 @@
-"""One-dimensional spectra: S01 to S07 (SDP 8 §3.2, §5.6, §5.6.1)."""
+"""One-dimensional spectra: S01 to S07 (SDP 8 §5.6, §5.6.1)."""
 
 import re
 from collections.abc import Iterator
