@@ -25,6 +25,7 @@ COLUMNS = (
     _text("error_message", "meta.code.error", "Why there is nothing to get"),
     _text("description", "meta.note", "What it is, for people"),
     _text("semantics", "meta.code", f"What it is to the data set: a term of {CORE}"),
+    _text("local_semantics", "meta.code", "The same in this archive's own words: #preview, #thumbnail"),
     _text("content_type", "meta.code.mime", "Media type of what access_url gives"),
     Column("content_length", "long", unit="byte", ucd="phys.size;meta.file", description="Size of what it gives"),
     _text("content_qualifier", "meta.code", "Kind of product that access_url gives"),
@@ -43,6 +44,7 @@ class Link:
     service_def: str | None = None
     error_message: str | None = None
     description: str | None = None
+    local_semantics: str | None = None
     content_type: str | None = None
     content_length: int | None = None
     content_qualifier: str | None = None
@@ -63,6 +65,7 @@ class Link:
             self.error_message,
             self.description,
             self.semantics,
+            self.local_semantics,
             self.content_type,
             self.content_length,
             self.content_qualifier,

@@ -76,7 +76,8 @@ def tokens(archive: Served) -> dict[str, dict[str, str]]:
 def test_links_lead_to_preview_and_thumbnail(archive: Served, name: str) -> None:
     answer = httpx.get(f"{archive.url}/datalink/links", params={"ID": publisher_did(AUTHORITY, name)})
     rows = next(iter(parse(io.BytesIO(answer.content)).iter_tables())).to_table(use_names_over_ids=True)
-    assert list(rows["semantics"]) == ["#this", "#preview", "#thumbnail"]
+    assert list(rows["semantics"]) == ["#this", "#preview", "#preview"]
+    assert list(rows["local_semantics"])[1:] == ["#preview", "#thumbnail"]
     for row, size in zip(rows[1:], ((60, 40), (30, 20)), strict=True):
         got = httpx.get(row["access_url"])
         assert got.status_code == 200
