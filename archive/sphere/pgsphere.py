@@ -1,6 +1,6 @@
 """The sky by the pgSphere extension, where it can be installed: its GiST indexes are boxes in three dimensions.
 
-pgSphere filters positions, by a bounding box on the sphere, and orders them by distance; the predicate after it is
+pgSphere filters positions, by a circle around the shape, and orders them by distance; the predicate after it is
 our own. pgSphere's were not taken: spoly raises an error on a polygon that crosses itself, scircle ends at a
 hemisphere, and a column of circles and polygons has no one type there. Regions are indexed as in the plain adapter
 (see exact.py).
@@ -43,7 +43,7 @@ class PgSphere(ExactSphere):
 
     def point_filter(self, point: PointSql, shape: str) -> str:
         operator = f"OPERATOR({self._schema}.<@)"
-        return f"{self.indexed_point(point.ra, point.dec)} {operator} sphere.sbox_of({shape})"
+        return f"{self.indexed_point(point.ra, point.dec)} {operator} ANY (sphere.scircles_of({shape}))"
 
     def nearest(self, position: PointSql, to: PointSql) -> str:
         here, there = self.indexed_point(position.ra, position.dec), self.indexed_point(to.ra, to.dec)
