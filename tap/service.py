@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import BinaryIO, Literal
 
 import psycopg
+import pyarrow as pa
 from psycopg_pool import ConnectionPool
 
 from archive.access.identity import User
@@ -16,6 +17,7 @@ from archive.holdings.catalogues import as_stored
 from archive.holdings.published import Published, PublishedTables, quoted
 from archive.holdings.running import RunningQuery, Statement, TemporaryTable
 from archive.sphere.sphere import Sphere
+from archive.vo.arrow import arrow_schema
 from archive.vo.columns import Column, Table
 from archive.vo.dali import Parameters, Upload
 from archive.vo.errors import TooLargeError, UsageError
@@ -113,6 +115,20 @@ class TapService:
             too_late=TOO_LATE,
         )
         return Prepared(writer, running, _infos(text, maxrec, self.limits.hard_maxrec, user))
+
+    def table(self, text: str, *, maxrec: int, timeout_s: float) -> pa.Table:
+        """The answer to a query, whole and in memory: for what is known to be small."""
+        statement = self._translate(parse(text, max_depth=self.limits.max_depth), maxrec, ())
+        running = RunningQuery(
+            self._pool,
+            statement,
+            self._sphere,
+            timeout_s=timeout_s,
+            batch_rows=self.limits.batch_rows,
+            maxrec=maxrec,
+        )
+        running.open()
+        return pa.Table.from_batches(running.batches(), schema=arrow_schema(statement.columns))
 
     def schema(self, uploads: Sequence[TemporaryTable] = ()) -> PublishedSchema:
         """What a query may name: what is published now, and its own uploads."""

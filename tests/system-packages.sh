@@ -1,7 +1,7 @@
 #!/bin/sh
-# Debian's packages that the tests need: PostgreSQL with pgSphere, STILTS, curl. Installed when root, named when not.
+# Debian's packages that the tests need: PostgreSQL with pgSphere, STILTS, Aladin, Chromium, curl. Installed when root, named when not.
 set -eu
-packages="postgresql-15 postgresql-15-pgsphere stilts curl aladin"
+packages="postgresql-15 postgresql-15-pgsphere stilts curl aladin chromium"
 missing=""
 for package in $packages; do
     dpkg-query -W -f='${Status}' "$package" 2>/dev/null | grep -q "ok installed" || missing="$missing $package"

@@ -8,7 +8,7 @@ from typing import Any
 import structlog
 from anyio import to_thread
 from fastapi import APIRouter, FastAPI, Request
-from fastapi.responses import HTMLResponse, Response
+from fastapi.responses import Response
 from sqlalchemy import text
 from sqlalchemy.exc import DataError, InterfaceError, OperationalError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -17,7 +17,6 @@ from starlette.types import ASGIApp
 from archive.app.health import health_router
 from archive.app.metrics import ArchiveMetrics, NamesRoute, RequestMetrics, metrics_router
 from archive.app.opened import OpenedArchive
-from archive.app.pages import api_page, front_page
 from archive.app.wire import Courtesies, HeadAsGet, TidyPaths
 from archive.served import ServedProtocol
 from archive.vo.capability import Capability, vosi_capabilities
@@ -51,13 +50,13 @@ def application(
     app.state.public_url = settings.public_url
     app.state.translate_error = translated
     app.state.up_since = datetime.now(UTC)
+    app.state.doors = [(each.title, each.path, each.page) for each in protocols if each.path]
     for protocol in protocols:
         app.include_router(protocol.router)
         if protocol.capabilities:
             app.include_router(_vosi(archive, protocol.path, protocol.capabilities))
     everything = tuple(capability for protocol in protocols for capability in protocol.capabilities)
     app.include_router(_vosi(archive, "", everything))
-    app.include_router(_front(archive, protocols))
     counted = RequestMetrics()
     app.include_router(health_router(archive, version=version))
     app.include_router(metrics_router(counted, ArchiveMetrics(archive)))
@@ -94,22 +93,6 @@ def _availability(archive: OpenedArchive, up_since: datetime) -> Availability:
         log.error("the database does not answer", exc_info=problem)
         return Availability(False, up_since, notes=("the database does not answer; it is being looked after",))
     return Availability(True, up_since)
-
-
-def _front(archive: OpenedArchive, protocols: Sequence[ServedProtocol]) -> APIRouter:
-    router = APIRouter(route_class=PlainRoute, tags=["Pages"])
-
-    @router.get("/", response_class=HTMLResponse)
-    def front() -> HTMLResponse:
-        """What this archive is, and where its doors are."""
-        return HTMLResponse(front_page(archive, protocols))
-
-    @router.get("/docs", response_class=HTMLResponse)
-    def api(request: Request) -> HTMLResponse:
-        """Every endpoint with its parameters, from the OpenAPI document."""
-        return HTMLResponse(api_page(request.app.openapi(), archive.settings.public_url))
-
-    return router
 
 
 def translated(error: Exception) -> Exception:

@@ -23,7 +23,8 @@ EXPOSED = (
 )
 ALLOWED = "Authorization, Content-Type, Range, If-None-Match, If-Range"
 SERVER = f"Uraniborg/{version('uraniborg')}".encode()
-_IDS = ("/files/", "/headers/", "/previews/", "/thumbnails/")  # below these a path is an identifier, slashes and all
+_OWN_HEAD = ("/files/", "/headers/", "/previews/", "/thumbnails/")  # these answer HEAD themselves
+_IDS = (*_OWN_HEAD, "/datasets/")  # below these a path is an identifier, slashes and all
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
@@ -49,7 +50,7 @@ class HeadAsGet:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["method"] != "HEAD" or scope["path"].startswith(_IDS):
+        if scope["type"] != "http" or scope["method"] != "HEAD" or scope["path"].startswith(_OWN_HEAD):
             await self._app(scope, receive, send)
             return
         told = False

@@ -1,1 +1,1 @@
-"""The web pages: what they show, any client can get from the public endpoints."""
+"""The web pages: server-rendered, of what the public endpoints answer; their maps are drawn by Aladin Lite."""

@@ -1,0 +1,143 @@
+"""Pages of a small archive, on both databases: rights, hostile text, and an archive below another site's root."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+
+import httpx
+import pytest
+from lxml import html
+
+from archive.access import service as access
+from archive.access.rights import Grant
+from archive.vo.regions import Circle
+from tests.databases import Postgres
+from tests.made.holdings import hold
+from tests.served import Served, beside, served
+
+TOMORROW = datetime.now(UTC) + timedelta(days=1)
+HOSTILE = "<script>alert('x')</script>\" onload=\"y"
+
+
+@pytest.fixture(scope="module")
+def archive(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    with served(postgres, tmp_path_factory.mktemp("portal"), portal__page_rows=2, portal__look_again_s=0) as made:
+        writer = made.archive.engines.writer
+        image = {
+            "dataproduct_type": "image",
+            "s_region": Circle(10.0, 20.0, 0.2),
+            "s_ra": 10.0,
+            "s_dec": 20.0,
+            "s_fov": 0.4,
+        }
+        with writer.begin() as connection:
+            for number in range(5):
+                hold(
+                    connection,
+                    f"p/open{number}.fits",
+                    f"{number}".encode(),
+                    **image,
+                    target_name="M 31",
+                    t_min=55_000.0 + number,
+                )
+            hold(
+                connection,
+                "p/closed.fits",
+                b"c",
+                rights="proprietary",
+                release_date=TOMORROW,
+                **image,
+                target_name="Closed",
+            )
+            hold(
+                connection, "p/secret.fits", b"s", rights="secure", release_date=TOMORROW, **image, target_name="Secret"
+            )
+            hold(connection, "p/it's <b>& %.fits", b"h", **image, target_name=HOSTILE)
+            hold(connection, "p/calibration.fits", b"k", kind="mcalib", header=[])
+        access.add_user(writer, "tycho")
+        access.add_grant(writer, Grant("user:tycho", "all", "", "data", None, None), granted_by="test")
+        yield made
+
+
+def got(archive: Served, path: str, status: int = 200, **headers: str) -> html.HtmlElement:
+    answer = httpx.get(f"{archive.url}{path}", headers=headers, timeout=60)
+    assert answer.status_code == status, answer.text
+    assert answer.headers["content-type"] == "text/html; charset=utf-8"
+    return html.fromstring(answer.text)
+
+
+def listed(page: html.HtmlElement) -> list[str]:
+    return [row.get("data-id") for row in page.iterfind(".//tr[@data-id]")]
+
+
+def test_what_is_proprietary_is_shown_and_what_is_secret_is_not(archive: Served) -> None:
+    assert "p/closed.fits" in listed(got(archive, "/search?q=Closed"))
+    assert listed(got(archive, "/search?q=Secret")) == []
+    page = got(archive, "/datasets/p/closed.fits")
+    assert page.find(".//a[@id='download']") is None
+    assert "proprietary until" in page.text_content()
+    got(archive, "/datasets/p/secret.fits", 404)
+    token = access.create_token(archive.archive.engines.writer, "tycho").text
+    page = got(archive, "/datasets/p/closed.fits", Authorization=f"Bearer {token}")
+    assert page.find(".//a[@id='download']").get("href") == "/files/p/closed.fits"
+
+
+def test_hostile_text_is_only_text(archive: Served) -> None:
+    for path in (
+        "/",
+        "/search?q=10+20&radius=1&order=target&page=1",
+        "/search?page=4",
+        "/collections/made",
+        f"/search?q={HOSTILE}",
+    ):
+        answer = httpx.get(f"{archive.url}{path}", timeout=60, params=None)
+        if answer.status_code == 404:
+            continue
+        assert "<script>alert" not in answer.text
+        assert 'onload="y' not in answer.text.replace("&#34;", "")
+    page = got(archive, "/datasets/p/it%27s%20%3Cb%3E%26%20%25.fits")
+    assert page.findtext(".//h1") == HOSTILE
+    assert page.find(".//a[@id='download']").get("href") == "/files/p/it%27s%20%3Cb%3E%26%20%25.fits"
+
+
+def test_pages_follow_each_other_without_a_gap(archive: Served) -> None:
+    found: list[str] = []
+    path = "/search?q=10+20&radius=1&order=observed"
+    while path:
+        page = got(archive, path)
+        found += listed(page)
+        following = page.find(".//a[@rel='next']")
+        path = following.get("href") if following is not None else ""
+    assert len(found) == len(set(found)) == 7
+    assert found[:5] == [f"p/open{number}.fits" for number in (4, 3, 2, 1, 0)]
+
+
+def test_a_calibration_has_its_header_for_a_page(archive: Served) -> None:
+    answer = httpx.get(f"{archive.url}/datasets/p/calibration.fits", follow_redirects=False, timeout=60)
+    assert (answer.status_code, answer.headers["location"]) == (303, "/headers/p/calibration.fits")
+
+
+def test_mistakes_are_told_on_a_page(archive: Served) -> None:
+    assert "radius takes degrees" in got(archive, "/search?radius=north", 400).text_content()
+    assert "there is no data set" in got(archive, "/datasets/nothing", 404).text_content()
+    assert "there is no collection" in got(archive, "/collections/none", 404).text_content()
+    assert "page 10" not in got(archive, "/search?page=10").text_content()
+
+
+def test_resolver_names_and_coverage_are_for_everybody(archive: Served) -> None:
+    found = httpx.get(f"{archive.url}/resolve", params={"name": "messier 031"}, timeout=60).json()
+    assert found["places"] == [{"name": "M 31", "ra": 10.0, "dec": 20.0, "source": "targets of this archive"}]
+    assert httpx.get(f"{archive.url}/resolve", params={"name": "Secret"}, timeout=60).status_code == 404
+    assert [each["name"] for each in httpx.get(f"{archive.url}/names?prefix=cl", timeout=60).json()] == ["Closed"]
+    moc = httpx.get(f"{archive.url}/coverage?format=json", timeout=60).json()
+    assert moc
+    assert httpx.get(f"{archive.url}/coverage?format=ascii&collection=none", timeout=60).text.strip() in ("", "8/")
+
+
+def test_below_another_sites_root_every_address_has_its_place(archive: Served) -> None:
+    with beside(archive, server__public_url="https://observatory.example/archive") as other:
+        page = html.fromstring(httpx.get(f"{other.url}/search", timeout=60).text)
+        addresses = [
+            each.get("href") or each.get("src") or each.get("action")
+            for each in page.xpath("//*[@href or @src or @action]")
+        ]
+        assert all(address.startswith(("/archive/", "#")) for address in addresses if address), addresses
