@@ -3,12 +3,13 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 
-from archive.discovery import answer, scs, sia, ssa
+from archive.discovery import answer, scs, sia, sia1, sia1_columns, ssa, ssa_columns
 from archive.discovery.answer import Prepared
+from archive.discovery.metadata import metadata_document
 from archive.discovery.parameters import Parameter
 from archive.discovery.queries import OfferedValues, Pool
-from archive.discovery.ssa_metadata import metadata_document
 from archive.holdings.published import Published, PublishedTables
 from archive.holdings.running import RunningQuery, Statement
 from archive.sphere.sphere import Sphere
@@ -20,6 +21,7 @@ from archive.vo.markup import Markup
 from archive.vo.votable import Info, field_ids
 
 VOTABLE = "application/x-votable+xml"
+SIA1, SSA = Info("SERVICE_PROTOCOL", "1.0", "SIAP"), Info("SERVICE_PROTOCOL", "1.1", "SSAP")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +51,7 @@ class DiscoveryService:
         rows = (limits.default_maxrec, limits.hard_maxrec)
         self.limits = limits
         self.sia = sia.parameters(*rows)
+        self.sia1 = sia1.parameters(*rows)
         self.ssa = ssa.parameters(*rows)
         self.scs = scs.parameters(*rows, limits.max_radius_deg)
         self._pool = pool
@@ -63,14 +66,7 @@ class DiscoveryService:
         maxrec = asked.maxrec(self.limits.default_maxrec, self.limits.hard_maxrec)
         writer = answer.writer(asked, VOTABLE)
         statement = sia.statement(self.sia, asked, self._sphere, maxrec + 1)
-        this = service_descriptor(
-            f"{public_url}/sia2/query",
-            inputs_now(self.sia, self._images.now()),
-            standard_id=sia.STANDARD_ID,
-            name="this",
-            content_type=VOTABLE,
-            description="This very search: images and cubes of the archive",
-        )
+        this = _this_search(public_url, inputs_now(self.sia, self._images.now()))
         return Prepared(
             writer,
             self._running(statement, maxrec),
@@ -78,6 +74,23 @@ class DiscoveryService:
             answer.infos([Info("standardID", sia.STANDARD_ID)], asked, maxrec, now()),
             (_links(statement.columns, public_url), this),
         )
+
+    def older_images(self, asked: Parameters, public_url: str) -> Prepared:
+        """SIA 1.0: the same images, by the columns of clients that know no SIA 2."""
+        maxrec = asked.maxrec(self.limits.default_maxrec, self.limits.hard_maxrec)
+        writer = answer.writer(asked, "text/xml")
+        statement = sia1.statement(self.sia1, asked, self._sphere, maxrec + 1)
+        return Prepared(
+            writer,
+            self._running(statement, maxrec),
+            maxrec,
+            answer.infos([SIA1], asked, maxrec, now()),
+            (_links(statement.columns, public_url),),
+        )
+
+    def older_images_metadata(self) -> bytes:
+        """SIA 1.0 §6.1: what the service takes and gives, without rows."""
+        return metadata_document(inputs_now(self.sia1, {}), sia1_columns.COLUMNS, SIA1)
 
     def spectra(self, asked: Parameters, public_url: str) -> Prepared:
         """SSA 1.1: spectra."""
@@ -90,13 +103,13 @@ class DiscoveryService:
             writer,
             self._running(statement, maxrec),
             maxrec,
-            answer.infos([Info("SERVICE_PROTOCOL", "1.1", "SSAP")], asked, maxrec, now()),
+            answer.infos([SSA], asked, maxrec, now()),
             (_links(statement.columns, public_url),),
         )
 
     def spectra_metadata(self) -> bytes:
         """SSA 1.1 §4.2.7: what the service takes and gives, without rows."""
-        return metadata_document(inputs_now(self.ssa, self._spectra.now()))
+        return metadata_document(inputs_now(self.ssa, self._spectra.now()), ssa_columns.COLUMNS, SSA)
 
     def cone(self, table: str, asked: Parameters) -> Prepared:
         """SCS 1.03: rows of a table around a position."""
@@ -138,9 +151,22 @@ class DiscoveryService:
         )
 
 
-def inputs_now(declared: Sequence[Parameter], values: Mapping[str, Sequence[str]]) -> list[Input]:
+def inputs_now(declared: Sequence[Parameter], values: Mapping[str, Sequence[str]]) -> tuple[Input, ...]:
     """The parameters as they are told now. values: of the offered columns."""
-    return [one.with_values(values) for one in declared]
+    return tuple(one.with_values(values) for one in declared)
+
+
+@lru_cache(maxsize=16)  # the same in every answer, and a sixth of the work for it
+def _this_search(public_url: str, inputs: tuple[Input, ...]) -> Markup:
+    """SIA's description of itself (SIA 2.0 §3.1.2)."""
+    return service_descriptor(
+        f"{public_url}/sia2/query",
+        inputs,
+        standard_id=sia.STANDARD_ID,
+        name="this",
+        content_type=VOTABLE,
+        description="This very search: images and cubes of the archive",
+    )
 
 
 def now() -> str:
