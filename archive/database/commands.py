@@ -1,7 +1,7 @@
-"""`uraniborg db init|migrate|check|sphere`: the database made, brought up to date, looked at.
+"""`uraniborg db init|migrate|check|sphere|upgrade`: the database made, brought up to date, looked at.
 
-Here: words in, words out. What they do is in migrate.py, roles.py and sky.py, which take plain values; the front door
-brings engines, adapter and what is published.
+Here: words in, words out. What they do is in migrate.py, roles.py, sky.py and upgrade.py, which take plain values; the
+front door brings engines, adapter and what is published.
 """
 
 import json
