@@ -270,6 +270,7 @@ def __getattr__(name: str) -> Any:
         "doctor": "archive.app.commands:doctor_command",
         "backup": "archive.app.backup_commands:backup_command",
         "restore": "archive.app.backup_commands:restore_command",
+        "redescribe": "ingest.redescribing:redescribe_command",
         "withdraw": "archive.app.withdraw_command:withdraw_command",
         "settings": "archive.app.settings_command:settings_command",
     },

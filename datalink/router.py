@@ -66,7 +66,8 @@ def _document(found: Links) -> Iterator[bytes]:
     )
 
 
-@files_router.api_route("/files/{file_id:path}", methods=["GET", "HEAD"], operation_id="file")
+@files_router.get("/files/{file_id:path}", operation_id="file")
+@files_router.head("/files/{file_id:path}", include_in_schema=False)
 def file(
     request: Request,
     file_id: str,
@@ -83,7 +84,8 @@ def file(
     return _Bytes(_opener(store, held, answer), answer)
 
 
-@files_router.api_route("/previews/{file_id:path}", methods=["GET", "HEAD"], operation_id="preview")
+@files_router.get("/previews/{file_id:path}", operation_id="preview")
+@files_router.head("/previews/{file_id:path}", include_in_schema=False)
 def preview(
     request: Request,
     file_id: str,
@@ -96,7 +98,8 @@ def preview(
     return _picture(request, "preview", file_id, user, service, store, version)
 
 
-@files_router.api_route("/thumbnails/{file_id:path}", methods=["GET", "HEAD"], operation_id="thumbnail")
+@files_router.get("/thumbnails/{file_id:path}", operation_id="thumbnail")
+@files_router.head("/thumbnails/{file_id:path}", include_in_schema=False)
 def thumbnail(
     request: Request,
     file_id: str,
@@ -161,7 +164,8 @@ def _bare(status: int, headers: dict[str, str]) -> Response:
     return response
 
 
-@files_router.api_route("/headers/{file_id:path}", methods=["GET", "HEAD"], operation_id="header")
+@files_router.get("/headers/{file_id:path}", operation_id="header")
+@files_router.head("/headers/{file_id:path}", include_in_schema=False)
 def header(
     request: Request,
     file_id: str,

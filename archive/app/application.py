@@ -12,16 +12,18 @@ from fastapi.responses import Response
 from sqlalchemy import text
 from sqlalchemy.exc import DataError, InterfaceError, OperationalError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
+from starlette.exceptions import HTTPException
+from starlette.routing import Match
 from starlette.types import ASGIApp
 
 from archive.app.health import health_router
 from archive.app.metrics import ArchiveMetrics, NamesRoute, RequestMetrics, metrics_router
 from archive.app.opened import OpenedArchive
-from archive.app.wire import Courtesies, HeadAsGet, TidyPaths
+from archive.app.wire import Compressed, Courtesies, HeadAsGet, TidyPaths
 from archive.served import ServedProtocol
 from archive.vo.capability import Capability, vosi_capabilities
 from archive.vo.errors import UnavailableError, UsageError
-from archive.vo.routes import PlainRoute
+from archive.vo.routes import PlainRoute, archive_error, plain_document
 from archive.vo.vosi import MEDIA_TYPE, Availability, availability_document, capabilities_document
 from storage.errors import VolumeUnavailable
 
@@ -51,6 +53,7 @@ def application(
     app.state.translate_error = translated
     app.state.up_since = datetime.now(UTC)
     app.state.doors = [(each.title, each.path, each.page) for each in protocols if each.path]
+    app.add_exception_handler(HTTPException, _tell)
     for protocol in protocols:
         app.include_router(protocol.router)
         if protocol.capabilities:
@@ -61,7 +64,26 @@ def application(
     app.include_router(health_router(archive, version=version))
     app.include_router(metrics_router(counted, ArchiveMetrics(archive)))
 
-    return Courtesies(TidyPaths(HeadAsGet(NamesRoute(app))), counted)
+    return Courtesies(TidyPaths(HeadAsGet(Compressed(NamesRoute(app)))), counted)
+
+
+async def _tell(request: Request, error: Exception) -> Response:
+    """What no route answers (404, 405), in the words of the archive's own faces."""
+    response = plain_document(archive_error(error), request)
+    if response.status_code == 405:
+        response.headers["Allow"] = ", ".join(_allowed(request))
+    return response
+
+
+def _allowed(request: Request) -> list[str]:
+    """The methods that a path takes (RFC 9110 §10.2.1); a route by itself tells only its own."""
+    routes = request.app.router.routes
+    found = [
+        method
+        for method in ("GET", "POST", "PUT", "DELETE")
+        if any(route.matches({**request.scope, "method": method})[0] is Match.FULL for route in routes)
+    ]
+    return [*found, *(["HEAD"] if "GET" in found else []), "OPTIONS"]
 
 
 def _vosi(archive: OpenedArchive, path: str, capabilities: Sequence[Capability]) -> APIRouter:

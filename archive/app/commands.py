@@ -7,10 +7,12 @@ from contextlib import contextmanager
 import click
 
 from archive.app.context import Context
+from archive.app.opened import embedded_server
 from archive.app.processes import run_web, serve
 from archive.app.setup import prepare, sky_tables
 from archive.database.commands import DatabaseTools, make_commands, show
 from archive.database.doctor import Finding, examine
+from archive.database.embedded import EmbeddedServer
 from archive.holdings import published
 from storage.errors import StorageError
 
@@ -119,4 +121,10 @@ def _database_tools(context: click.Context) -> Iterator[DatabaseTools]:
     )
 
 
-database_commands = make_commands(_database_tools)
+def _embedded_server(context: click.Context) -> EmbeddedServer:
+    ours = context.find_object(Context)
+    assert ours is not None
+    return embedded_server(ours.settings)
+
+
+database_commands = make_commands(_database_tools, _embedded_server)

@@ -63,11 +63,7 @@ class OpenedArchive:
                 database.reader_url.get_secret_value(),
             )
         self.settings.data_dir.mkdir(parents=True, exist_ok=True)
-        self.embedded_server = EmbeddedServer(
-            self.settings.data_dir,
-            max_connections=database.max_connections,
-            shared_buffers_mib=database.shared_buffers_mib,
-        )
+        self.embedded_server = embedded_server(self.settings)
         return self._stack.enter_context(self.embedded_server)
 
     @cached_property
@@ -130,6 +126,17 @@ class OpenedArchive:
     @property
     def operator_token_path(self) -> Path:
         return self.settings.data_dir / OPERATOR_TOKEN
+
+
+def embedded_server(settings: Settings) -> EmbeddedServer:
+    """The embedded server of the data folder. ConfigurationError: the settings name another database."""
+    if not settings.embedded:
+        raise ConfigurationError("the settings name a database by URL: this is for the embedded server alone")
+    return EmbeddedServer(
+        settings.data_dir,
+        max_connections=settings.database.max_connections,
+        shared_buffers_mib=settings.database.shared_buffers_mib,
+    )
 
 
 def volume(settings: Settings, *, create: bool = False) -> Volume:

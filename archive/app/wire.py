@@ -1,19 +1,23 @@
 """What every request goes through, whatever room answers it: plain ASGI, so that streams and disconnects pass.
 
-Paths are tidied (X-05), HEAD works wherever GET does (X-04), CORS is open (X-01), each request has an id, and one line
-of the access log tells of it, without query values, because people put tokens there.
+Paths are tidied (X-05), HEAD works wherever GET does (X-04), text is compressed for those who ask, CORS is open (X-01),
+each request has an id, and one line of the access log tells of it, without query values: people put tokens there.
 """
 
+import gzip
 import re
 import time
 import uuid
-from collections.abc import MutableMapping
+from collections.abc import Iterable, MutableMapping
 from importlib.metadata import version
 from typing import Any, Protocol
 from urllib.parse import quote
 
 import structlog
+from anyio import to_thread
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from archive.vo.streaming import GZIP_LEVEL, accepts_gzip
 
 access_log = structlog.get_logger("uraniborg.access")
 
@@ -21,10 +25,13 @@ EXPOSED = (
     "Location, Content-Length, Content-Disposition, Content-Range, ETag, Repr-Digest, WWW-Authenticate, "
     "X-VO-Authenticated, X-Request-ID"
 )
-ALLOWED = "Authorization, Content-Type, Range, If-None-Match, If-Range"
+ALLOWED = "Authorization, Content-Type, Range, If-Modified-Since, If-None-Match, If-Range, X-Request-ID"
 SERVER = f"Uraniborg/{version('uraniborg')}".encode()
 _OWN_HEAD = ("/files/", "/headers/", "/previews/", "/thumbnails/")  # these answer HEAD themselves
 _IDS = (*_OWN_HEAD, "/datasets/")  # below these a path is an identifier, slashes and all
+MIN_GZIP_BYTES = 500  # below this an answer is one packet either way
+THREAD_BYTES = 256 << 10  # above this compressing takes milliseconds, in which nobody else would be served
+_TEXT = re.compile(r"(text/|application/(json|xml|javascript|[\w.-]+\+(json|xml))|image/svg\+xml)", re.ASCII)
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
@@ -69,6 +76,63 @@ class HeadAsGet:
         await self._app({**scope, "method": "GET"}, gone_once_told, without_body)
 
 
+class Compressed:
+    """Text that comes whole is sent as gzip to those who ask; streams do so by themselves (archive.vo.streaming).
+
+    Left as they are: small answers, and files, whose ETag and ranges are of the bytes that lie in the store.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        asked = accepts_gzip(_header(scope, b"accept-encoding"))
+        held: Message | None = None
+
+        async def compressing(message: Message) -> None:
+            nonlocal held
+            if message["type"] == "http.response.start" and _is_text(message["headers"]):
+                held = message
+                return
+            if held is not None and message["type"] == "http.response.body":
+                start, held = held, None
+                start, message = await _packed(start, message, asked=asked)
+                await send(start)
+            await send(message)
+
+        await self._app(scope, receive, compressing)
+
+
+def _is_text(headers: Iterable[tuple[bytes, bytes]]) -> bool:
+    told = dict(headers)
+    if any(name in told for name in (b"content-encoding", b"accept-ranges", b"content-range", b"etag")):
+        return False
+    return _TEXT.match(told.get(b"content-type", b"").decode("latin-1")) is not None
+
+
+async def _packed(start: Message, body: Message, *, asked: bool) -> tuple[Message, Message]:
+    """Both messages of a whole answer, compressed if it was asked for."""
+    content = body.get("body", b"")
+    if body.get("more_body") or len(content) < MIN_GZIP_BYTES:
+        return start, body
+    headers = list(start["headers"])
+    if not any(name == b"vary" and b"accept-encoding" in value.lower() for name, value in headers):
+        headers.append((b"vary", b"Accept-Encoding"))
+    if asked:
+        large = len(content) > THREAD_BYTES
+        content = await to_thread.run_sync(_gzip, content) if large else _gzip(content)
+        headers = [(name, value) for name, value in headers if name != b"content-length"]
+        headers += [(b"content-encoding", b"gzip"), (b"content-length", str(len(content)).encode())]
+    return {**start, "headers": headers}, {**body, "body": content}
+
+
+def _gzip(content: bytes) -> bytes:
+    return gzip.compress(content, GZIP_LEVEL, mtime=0)
+
+
 class Observer(Protocol):
     """Who is told of each request as it begins and ends (archive.app.metrics)."""
 
@@ -89,10 +153,10 @@ class Courtesies:
             return
         given = _header(scope, b"x-request-id")
         request_id = given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
-        if scope["method"] == "OPTIONS" and _header(scope, b"access-control-request-method"):
+        if scope["method"] == "OPTIONS":
             await _preflight(scope, send, request_id)
             return
-        scope.setdefault("state", {})
+        scope.setdefault("state", {})["request_id"] = request_id
         status, sent, began = 0, 0, time.monotonic()
         if self._observer:
             self._observer.began()

@@ -26,6 +26,9 @@ SUPERUSER = "uraniborg_admin"
 # sun_path of sockaddr_un holds 108 bytes, its closing zero among them (unix(7)).
 SOCKET_PATH_BYTES = 107
 
+# The builtin provider sorts by code point and knows Unicode's letters, the same on every machine.
+LOCALE = ("--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8")
+
 # An emptied environment: neither the operator's PG* variables nor their locale may change what the server does.
 ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C"}
 
@@ -133,16 +136,13 @@ class Cluster:
 
     def exists(self) -> bool:
         """Whether the cluster was made. ConfigurationError when another version of PostgreSQL made it."""
-        try:
-            version = (self.folder / "PG_VERSION").read_text().strip()
-        except FileNotFoundError:
-            return False
-        if version != str(MAJOR_VERSION):
+        version = version_of(self.folder)
+        if version not in (None, str(MAJOR_VERSION)):
             raise ConfigurationError(
-                f"{self.folder} was made by PostgreSQL {version}, and this release brings {MAJOR_VERSION}: dump it "
-                f"with the release that made it (pg_dump), move the folder away, and restore into a new one"
+                f"{self.folder} was made by PostgreSQL {version}, and this release brings {MAJOR_VERSION}: run "
+                "`uraniborg db upgrade` once, which brings the data over and keeps the former cluster"
             )
-        return True
+        return version is not None
 
     def create(self, sockets: Path) -> None:
         """initdb beside the place, then rename: a cluster that is there is whole."""
@@ -167,7 +167,6 @@ class Cluster:
         growing.rename(self.folder)
 
     def _initdb(self, place: Place) -> None:
-        # The builtin provider sorts by code point and knows Unicode's letters, the same on every machine.
         words = place.command(
             "initdb",
             f"--pgdata={place.data}",
@@ -175,9 +174,7 @@ class Cluster:
             f"--pwfile={place.sockets / 'password'}",
             "--auth=scram-sha-256",
             "--encoding=UTF8",
-            "--locale=C",
-            "--locale-provider=builtin",
-            "--builtin-locale=C.UTF-8",
+            *LOCALE,
             *([] if self.tuning.durable else ["--no-sync"]),
         )
         done = subprocess.run(  # noqa: S603
@@ -189,6 +186,17 @@ class Cluster:
                 "; give that user number a name in /etc/passwd" if "could not look up effective user" in said else ""
             )
             raise ConfigurationError(f"initdb could not make a database in {self.folder}: {said}{advice}")
+
+    def take(self, file: Path) -> None:
+        """A copy of another cluster's file, if that is there."""
+        if file.is_file():
+            self._give(Path(shutil.copyfile(file, self.folder / file.name)))
+
+    def discard(self) -> None:
+        """End the server, and remove the folder, of a cluster that nobody counts on."""
+        self.stop()
+        for folder in (self.folder, self.folder.with_name(self.folder.name + ".new")):
+            shutil.rmtree(folder, ignore_errors=True)
 
     def _give(self, path: Path) -> None:
         if os.geteuid() == 0:
@@ -328,6 +336,14 @@ class Cluster:
                 return False
             time.sleep(POLL_S)
         return True
+
+
+def version_of(folder: Path) -> str | None:
+    """The major version of PostgreSQL that made the cluster in a folder; None: there is none."""
+    try:
+        return (folder / "PG_VERSION").read_text().strip()
+    except FileNotFoundError:
+        return None
 
 
 def _send(pid: int, sent: signal.Signals) -> None:

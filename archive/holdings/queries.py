@@ -10,14 +10,14 @@ from typing import Any, Literal
 from urllib.parse import quote
 
 from astropy.coordinates import SkyCoord
-from sqlalchemy import Connection, and_, exists, func, or_, select, text, update
+from sqlalchemy import ColumnElement, Connection, and_, exists, func, or_, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 
 from archive.holdings.model import DataProduct, Rights, StoredFile
 from archive.holdings.tables import arc
 
 Outcome = Literal["accepted", "unchanged", "new_version"]
-_NOT_COLUMNS = {"s_region", "release_date", "progenitors"}
+_NOT_COLUMNS = {"s_region", "release_date", "progenitors", "rights"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +104,20 @@ def files_by_did(connection: Connection, dids: Sequence[str]) -> dict[str, HeldF
     return {row.obs_publisher_did: _held(row) for row in rows}
 
 
+def files(connection: Connection, *conditions: ColumnElement[bool], limit: int) -> list[HeldFile]:
+    """The first versions of files that fit conditions on arc.file, by file_id."""
+    return [
+        _held(row)
+        for row in connection.execute(select(*_HELD).where(*conditions).order_by(arc.file.c.file_id).limit(limit))
+    ]
+
+
+def published_tables(connection: Connection, file_id: str) -> tuple[str, ...]:
+    """The tables that were read from a file; their columns stay as they were read."""
+    c = arc.published.c
+    return tuple(connection.execute(select(c.table_name).where(c.file_id == file_id).order_by(c.table_name)).scalars())
+
+
 def secure_files(connection: Connection, file_ids: Sequence[str]) -> set[str]:
     """Of these files, those whose very existence is protected, in any of their versions."""
     c = arc.file.c
@@ -161,25 +175,36 @@ def add_version(
             .values(superseded_at=now, last_mod=now)
         )
     connection.execute(insert(arc.file).values(_row(product, stored, version, authority, now)))
-    aliases = {(product.origfile, "origfile"), (product.obs_creator_did, "did")}
-    for name, kind in aliases:
-        if name:
-            row = {"alias": name, "kind": kind, "target": product.file_id}
-            connection.execute(insert(arc.alias).values(row).on_conflict_do_nothing())
+    add_aliases(connection, product)
     return ("accepted" if version == 1 else "new_version"), version
 
 
-def _row(product: DataProduct, stored: StoredFile, version: int, authority: str, now: datetime) -> dict[str, Any]:
+def add_aliases(connection: Connection, product: DataProduct) -> None:
+    """The names that others know the file by; those that it had before stay."""
+    for name, kind in ((product.origfile, "origfile"), (product.obs_creator_did, "did")):
+        if name:
+            row = {"alias": name, "kind": kind, "target": product.file_id}
+            connection.execute(insert(arc.alias).values(row).on_conflict_do_nothing())
+
+
+def described(product: DataProduct) -> dict[str, Any]:
+    """What of a row its file tells: column to value, without rights and dates, which the archive decides on."""
     values = {name: value for name, value in asdict(product).items() if name not in _NOT_COLUMNS}
     galactic = None
     if product.s_ra is not None and product.s_dec is not None:
         galactic = SkyCoord(product.s_ra, product.s_dec, unit="deg", frame="icrs").galactic
     return values | {
-        "version": version,
         "progenitors": list(product.progenitors),
         "s_region": product.s_region.as_array() if product.s_region else None,
         "gal_lon": float(galactic.l.deg) if galactic is not None else None,
         "gal_lat": float(galactic.b.deg) if galactic is not None else None,
+    }
+
+
+def _row(product: DataProduct, stored: StoredFile, version: int, authority: str, now: datetime) -> dict[str, Any]:
+    return described(product) | {
+        "version": version,
+        "rights": product.rights,
         "obs_publisher_did": publisher_did(authority, product.file_id),
         "file_id_encoded": quote(product.file_id, safe="/:"),
         "object_key": stored.object_key,

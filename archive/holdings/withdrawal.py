@@ -51,10 +51,7 @@ def withdraw(connection: Connection, file_id: str, reason: str, *, now: datetime
         raise UsageError(f"{file_id} is withdrawn already")
     if current is None:
         raise NotFoundError(f"there is no file {file_id}: give its file_id, as dp_id in ivoa.obscore")
-    c = arc.published.c
-    tables = tuple(
-        connection.execute(select(c.table_name).where(c.file_id == file_id).order_by(c.table_name)).scalars()
-    )
+    tables = queries.published_tables(connection, file_id)
     for name in tables:
         published.withdraw(connection, name)
         connection.execute(text(f"DROP TABLE IF EXISTS {published.quoted(name)}".replace(":", r"\:")))

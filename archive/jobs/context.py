@@ -171,14 +171,16 @@ class JobKind:
 
     name: plain, unique in the archive ("tap"). run: does the work, on a thread of a worker; what it raises becomes the
     job's error. check: called before the job is queued, on the web server; what it raises refuses it (for rights, not
-    for what takes long to find out). execution_duration_s: None takes the service's default. max_attempts: how many
-    workers may die of it.
+    for what takes long to find out). priority: of those that wait in a queue the highest is run first; below 0 what
+    nobody waits for. execution_duration_s: None takes the service's default. max_attempts: how many workers may die of
+    it.
     """
 
     name: str
     run: Callable[[JobContext], None]
     check: Callable[[tuple[Parameter, ...], User], None] = _no_check
     queue: str = DEFAULT_QUEUE
+    priority: int = 0
     execution_duration_s: int | None = None
     max_attempts: int = 2
 

@@ -71,7 +71,7 @@ class Janitor:
         keys = queries.empty_results(connection, lost.job_id)
         if kind is not None and attempt < allowed:
             log.warning("job %s: its worker died; queued again (attempt %d of %d)", lost.job_id, attempt + 1, allowed)
-            queries.enqueue(connection, lost.job_id, lost.kind, kind.queue, attempt=attempt)
+            queries.enqueue(connection, lost.job_id, kind, attempt=attempt)
         else:
             log.error("job %s: its worker died in attempt %d of %d; given up", lost.job_id, attempt, allowed)
             message = (

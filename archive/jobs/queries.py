@@ -14,6 +14,7 @@ from sqlalchemy import Connection
 from sqlalchemy.dialects.postgresql import JSONB
 
 from archive.jobs import queue
+from archive.jobs.context import JobKind
 from archive.jobs.job import Job, JobError, Parameter, Phase, Result, Upload, error_from
 from archive.jobs.tables import job
 
@@ -109,9 +110,10 @@ def add_parameters(
     connection.execute(sa.update(job).where(job.c.job_id == old.job_id).values(values))
 
 
-def enqueue(connection: Connection, job_id: str, kind: str, queue_name: str, *, attempt: int | None = None) -> None:
+def enqueue(connection: Connection, job_id: str, kind: JobKind, *, attempt: int | None = None) -> None:
     """Queue the job, in this transaction; the former entry of the queue may no longer run it."""
-    entry = queue.defer(connection, f"{queue.TASK_PREFIX}{kind}", {"job_id": job_id}, queue=queue_name)
+    task = f"{queue.TASK_PREFIX}{kind.name}"
+    entry = queue.defer(connection, task, {"job_id": job_id}, queue=kind.queue, priority=kind.priority)
     values: dict[str, Any] = {"phase": Phase.QUEUED, "procrastinate_id": entry, "start_time": None}
     if attempt is not None:
         values["attempt"] = attempt
@@ -195,7 +197,7 @@ def empty_results_of(connection: Connection, job_id: str, procrastinate_id: int)
     return [] if phase in (None, Phase.COMPLETED, Phase.QUEUED) else empty_results(connection, job_id)
 
 
-def requeue(connection: Connection, old: Job, procrastinate_id: int, queue_name: str) -> list[Key]:
+def requeue(connection: Connection, old: Job, procrastinate_id: int, kind: JobKind) -> list[Key]:
     """Put a running job, stopped through no fault of its own, back into the queue; the keys of its partial results.
 
     The attempt is not counted. Nothing happens if the job is no longer run by this entry of the queue.
@@ -208,7 +210,7 @@ def requeue(connection: Connection, old: Job, procrastinate_id: int, queue_name:
     if connection.execute(statement).scalar_one_or_none() is None:
         return []
     keys = empty_results(connection, old.job_id)
-    enqueue(connection, old.job_id, old.kind, queue_name, attempt=old.attempt - 1)
+    enqueue(connection, old.job_id, kind, attempt=old.attempt - 1)
     return keys
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
+from structlog.contextvars import bound_contextvars
 
 from archive.access.service import AccessService
 from archive.jobs import queries
@@ -60,7 +61,11 @@ class Runner:
             job = queries.claim(connection, job_id, procrastinate_id)
         if job is None:
             return
-        log.info("job %s (%s): attempt %d begins", job_id, kind.name, job.attempt)
+        with bound_contextvars(job_id=job_id, job_kind=kind.name):  # in every line that is logged meanwhile
+            self._execute(kind, job, held)
+
+    def _execute(self, kind: JobKind, job: Job, held: Held) -> None:
+        log.debug("job %s (%s): attempt %d begins", job.job_id, kind.name, job.attempt)
         why: Why | None = None
         error: BaseException | None = None
         try:
@@ -93,7 +98,7 @@ class Runner:
         """Queue a job again that was stopped because the worker stops."""
         log.info("job %s: queued again, the worker stops", job.job_id)
         with self._writer.begin() as connection:
-            keys = queries.requeue(connection, job, held[1], kind.queue)
+            keys = queries.requeue(connection, job, held[1], kind)
         forget(self._store, keys)
 
     def job_of(self, held: Held) -> Job | None:

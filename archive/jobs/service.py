@@ -1,5 +1,6 @@
 """What may be done with jobs, and by whom: what the UWS router, and rooms that queue work of their own, call."""
 
+import logging
 import os
 import secrets
 from collections.abc import Iterable, Sequence
@@ -17,6 +18,8 @@ from archive.jobs.job import Job, Parameter, Phase, Result, Upload, demand_pendi
 from archive.jobs.results import ResultStore
 from archive.jobs.waiting import PhaseWatcher
 from archive.vo.errors import AuthorizationError, NotFoundError, TooLargeError, UsageError
+
+log = logging.getLogger(__name__)
 
 
 class JobService:
@@ -80,10 +83,11 @@ class JobService:
             with self._writer.begin() as connection:
                 queries.insert_job(connection, new)
                 if run:
-                    queries.enqueue(connection, new.job_id, kind, known.queue)
+                    queries.enqueue(connection, new.job_id, known)
         except BaseException:
             self.forget_uploads(uploads)
             raise
+        log.info("job %s (%s): made", new.job_id, kind)  # in the request's line of thought: the log joins their ids
         return replace(new, phase=Phase.QUEUED) if run else new
 
     def submit(
@@ -102,7 +106,7 @@ class JobService:
         known = self.kinds[kind]
         job = self._new(known, owner, parameters, run_id=run_id)
         queries.insert_job(connection, job)
-        queries.enqueue(connection, job.job_id, kind, known.queue)
+        queries.enqueue(connection, job.job_id, known)
         return job.job_id
 
     def _new(
@@ -191,7 +195,7 @@ class JobService:
             # EXECUTING may become QUEUED again, but only by the archive itself.
             demand_transition(job_id, Phase.COMPLETED if job.phase is Phase.EXECUTING else job.phase, Phase.QUEUED)
             known.check(job.parameters, user)
-            queries.enqueue(connection, job_id, kind, known.queue)
+            queries.enqueue(connection, job_id, known)
 
     def abort(self, kind: str, job_id: str, user: User) -> None:
         """To ABORTED (PHASE=ABORT); whatever runs is stopped by the worker that runs it."""

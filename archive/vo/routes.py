@@ -82,16 +82,31 @@ def error_headers(error: ArchiveError) -> dict[str, str]:
     return headers
 
 
+def request_id(request: Request) -> str:
+    """What the log knows the request by, and X-Request-ID tells (archive.app.wire); empty where nobody gave it one."""
+    return str(request.scope.get("state", {}).get("request_id", ""))
+
+
+def words(error: ArchiveError, request: Request) -> str:
+    """The error's text. Of what is ours to mend it ends with what an operator needs to find it in the log."""
+    known = request_id(request)
+    return f"{error} [request {known}]" if known and error.status >= InternalError.status else str(error)
+
+
+def _identified(request: Request) -> tuple[Info, ...]:
+    known = request_id(request)
+    return (Info("request_id", known),) if known else ()
+
+
 def votable_document(error: ArchiveError, request: Request) -> Response:
     """The error as TAP, SIA and DataLink clients read it (DALI 1.1 §4.2, §4.4.2)."""
-    return Response(
-        votable_error(str(error)), error.status, error_headers(error), media_type="application/x-votable+xml"
-    )
+    body = votable_error(words(error, request), infos=_identified(request))
+    return Response(body, error.status, error_headers(error), media_type="application/x-votable+xml")
 
 
 def soda_text(error: ArchiveError, request: Request) -> Response:
     """The error as SODA has it: plain text that begins with the error's code (SODA 1.0 §5.2)."""
-    return PlainTextResponse(f"{error.code}: {error}\n", error.status, error_headers(error))
+    return PlainTextResponse(f"{error.code}: {words(error, request)}\n", error.status, error_headers(error))
 
 
 SIA_FAULTS = ("UsageFault", "TransientFault", "FatalFault", "DefaultFault")
@@ -100,7 +115,7 @@ SIA_FAULTS = ("UsageFault", "TransientFault", "FatalFault", "DefaultFault")
 def sia_document(error: ArchiveError, request: Request) -> Response:
     """The error as SIA has it: a VOTable whose text begins with the kind of fault (SIA 2.0 §3.2)."""
     fault = error.fault if error.fault in SIA_FAULTS else UsageError.fault
-    body = votable_error(f"{fault}: {error}")
+    body = votable_error(f"{fault}: {words(error, request)}", infos=_identified(request))
     return Response(body, error.status, error_headers(error), media_type="application/x-votable+xml")
 
 
@@ -112,13 +127,14 @@ def sia1_document(error: ArchiveError, request: Request) -> Response:
 def ssa_document(error: ArchiveError, request: Request) -> Response:
     """The error as SSA has it (SSA 1.1 §8.10): a mistake in the request with 200, or its clients show no text."""
     service = Info("SERVICE_PROTOCOL", "1.1", "SSAP")
-    body = votable_error(str(error), infos=(service,))
+    body = votable_error(words(error, request), infos=(service, *_identified(request)))
     return Response(body, _older(error), error_headers(error), media_type="application/x-votable+xml")
 
 
 def scs_document(error: ArchiveError, request: Request) -> Response:
     """The error as Simple Cone Search has it (SCS 1.03 §2.3): INFO name="Error", text/xml, 200 as of SSA."""
-    body = votable_error(str(error), infos=(Info("Error", str(error), id="Error"),))
+    text = words(error, request)
+    body = votable_error(text, infos=(Info("Error", text, id="Error"), *_identified(request)))
     return Response(body, _older(error), error_headers(error), media_type="text/xml")
 
 
@@ -130,9 +146,9 @@ def plain_document(error: ArchiveError, request: Request) -> Response:
     """The error for the archive's own faces: JSON (RFC 9457) where the client asks for JSON, else text."""
     headers = error_headers(error)
     if "json" in request.headers.get("accept", "").lower():
-        problem = {"title": error.code, "status": error.status, "detail": str(error)}
+        problem = {"title": error.code, "status": error.status, "detail": str(error), "request_id": request_id(request)}
         return JSONResponse(problem, error.status, headers, media_type="application/problem+json")
-    return PlainTextResponse(f"{error}\n", error.status, headers)
+    return PlainTextResponse(f"{words(error, request)}\n", error.status, headers)
 
 
 class TellingRoute(APIRoute):

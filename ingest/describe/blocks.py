@@ -7,7 +7,7 @@ may. What an HDU is, header.py says.
 import re
 import warnings
 from dataclasses import dataclass
-from typing import IO
+from typing import Protocol
 
 from astropy.io import fits
 
@@ -18,6 +18,13 @@ BLOCK, CARD = 2880, 80
 BITPIX = (8, 16, 32, 64, -32, -64)
 BLANK_BYTES = b" \x00\n\r\t\x1a"
 UNPRINTABLE = re.compile(rb"[^\x20-\x7e]")
+
+
+class Seekable(Protocol):
+    """As much of a file as a scan needs."""
+
+    def seek(self, offset: int, /) -> int: ...
+    def read(self, size: int, /) -> bytes: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +39,7 @@ class RawHdu:
     size: int
 
 
-def scan(stream: IO[bytes], name: str, file_size: int, findings: list[Finding], max_header_bytes: int) -> list[RawHdu]:
+def scan(stream: Seekable, name: str, file_size: int, findings: list[Finding], max_header_bytes: int) -> list[RawHdu]:
     """All HDUs of a file of file_size bytes, in order; oddities go to findings.
 
     RefusedError: the first HDU is no FITS, a header has no END, or the data are shorter than their header says.
@@ -90,7 +97,7 @@ def _begins_hdu(head: bytes, *, first: bool) -> bool:
     return head.startswith(b"SIMPLE  =" if first else b"XTENSION=")
 
 
-def _trailing(stream: IO[bytes], position: int, file_size: int, head: bytes) -> Finding:
+def _trailing(stream: Seekable, position: int, file_size: int, head: bytes) -> Finding:
     rest = file_size - position
     stream.seek(position)
     blank = not stream.read(min(rest, BLOCK * 10)).strip(BLANK_BYTES)
@@ -103,7 +110,7 @@ def _trailing(stream: IO[bytes], position: int, file_size: int, head: bytes) -> 
     )  # fmt: skip
 
 
-def _header_bytes(stream: IO[bytes], name: str, index: int, limit: int) -> bytes:
+def _header_bytes(stream: Seekable, name: str, index: int, limit: int) -> bytes:
     """A header with its END, whole blocks."""
     header = bytearray()
     while len(header) < limit:

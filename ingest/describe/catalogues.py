@@ -32,6 +32,7 @@ def describe(file: FitsFile, facts: Facts) -> None:
     if kind != "catalogue":
         facts.add("kind", "ancillary", "HDUs", f"a table that serves other files ({kind})")
         return
+    file.fill_all()
     _add(file.path, file.relative_path, facts)
 
 

@@ -13,7 +13,7 @@ from archive.holdings.model import DataProduct
 from archive.vo.errors import ArchiveError
 from ingest import checks
 from ingest.describe.facts import Description, Facts, RefusedError
-from ingest.describe.header import BZIP2, GZIP, LZW, FitsFile, header_json, open_fits
+from ingest.describe.header import BZIP2, GZIP, LZW, Fill, FitsFile, header_json, nothing, open_fits
 from ingest.describe.identity import add_identity, add_kind
 from ingest.describe.keywords import Keywords
 from ingest.describe.others import describe_other
@@ -63,21 +63,24 @@ def describe(
 
 def describe_path(
     path: Path, *, collection: str, relative_path: str, mappings: Sequence[Mapping], authority: str,
-    scratch: Path | None = None, verify_sums: bool = True,
+    scratch: Path | None = None, verify_sums: bool = True, fill: Fill = nothing,
 ) -> Description:  # fmt: skip
     """Check and describe any file: FITS by its content; catalogues in other forms; pictures, logs, documents by type.
 
-    scratch: folder for decompressed copies. verify_sums: False leaves out CHECKSUM and DATASUM.
+    scratch: folder for decompressed copies. verify_sums: False leaves out CHECKSUM and DATASUM. fill: brings the bytes
+    of path, of which only those that are asked for need be there.
     RefusedError: as describe, or a check found an error (ingest.checks).
     """
+    fill(0, 4096)
     with path.open("rb") as stream:
         head = stream.read(4096)
     if _maybe_fits(path, head):
-        with open_fits(path, relative_path, scratch=scratch) as file:
+        with open_fits(path, relative_path, scratch=scratch, fill=fill) as file:
             file.findings.extend(checks.check_open(file, verify_sums=verify_sums))
             if errors(file.findings):
                 raise RefusedError(relative_path, tuple(file.findings))
             return _described(file, collection, relative_path, mappings, authority)
+    fill(0, path.stat().st_size)
     facts = Facts()
     add_identity(facts, Keywords(()), collection, relative_path)
     catalogues = _module("catalogues")

@@ -11,7 +11,7 @@ import gzip
 import tempfile
 import warnings
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, Literal
@@ -28,6 +28,12 @@ from ingest.findings import Finding
 HduKind = Literal["image", "table", "ascii", "groups", "other"]
 GZIP, BZIP2, LZW, ZIP, XZ = b"\x1f\x8b", b"BZh", b"\x1f\x9d", b"PK\x03\x04", b"\xfd7zXZ"
 COPY_BYTES = 1 << 20
+# Called with start and stop before bytes start <= i < stop are read: for a file that lies elsewhere and comes by parts.
+Fill = Callable[[int, int], None]
+
+
+def nothing(start: int, stop: int) -> None:
+    """The fill of a file that is whole."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +79,7 @@ class FitsFile:
     """An open FITS file. relative_path: with '/', below the folder that was ingested, as the file was named there.
 
     plain: where the uncompressed bytes lie: path itself, or a temporary file that goes with the context.
+    fill: brings bytes of plain, before they are read.
     """
 
     path: Path
@@ -80,6 +87,7 @@ class FitsFile:
     plain: Path
     hdus: tuple[Hdu, ...]
     findings: list[Finding] = field(default_factory=list)
+    fill: Fill = nothing
     _astropy: fits.HDUList | None = None
     # World coordinates by HDU, since checks and describers both read them and large headers take long (wcs.read_wcs).
     wcs: dict[int, Any] = field(default_factory=dict)
@@ -95,6 +103,15 @@ class FitsFile:
 
     def astropy(self) -> fits.HDUList:
         """The file as astropy sees it: memory-mapped, opened once, closed with the context."""
+        self.fill_all()
+        return self._opened()
+
+    def fill_all(self) -> None:
+        """For who reads the file by itself, not through this class."""
+        self.fill(0, self.plain.stat().st_size)
+
+    def _opened(self) -> fits.HDUList:
+        """The same, with the headers alone; data only after `fill`."""
         if self._astropy is None:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
@@ -115,13 +132,15 @@ class FitsFile:
         hdu = self.hdus[index]
         if hdu.dtype is None:
             return self.pixels(index)
+        self.fill(*hdu.span)
         return np.memmap(self.plain, dtype=hdu.dtype, mode="r", offset=hdu.span[0], shape=hdu.shape)
 
     def _data(self, index: int) -> Any:
+        self.fill(*self.hdus[index].span)
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                return self.astropy()[index].data
+                return self._opened()[index].data
         # astropy meets a damaged HDU with whatever its parser trips over; for us each of them means the same.
         except Exception as error:
             finding = Finding(
@@ -146,11 +165,13 @@ def open_fits(
     scratch: Path | None = None,
     max_plain_bytes: int = 1 << 36,
     max_header_bytes: int = 1 << 24,
+    fill: Fill = nothing,
 ) -> Iterator[FitsFile]:
     """Open a FITS file (plain, .gz, .bz2; tile-compressed HDUs too) and read its headers, not its data.
 
     scratch: folder for decompressed copies (default: the system's). max_plain_bytes: of a decompressed file.
     max_header_bytes: of one header. The suffix is not believed: the first bytes tell the compression.
+    fill: brings the bytes of path, of which only those that are asked for need be there.
 
     Raises
     ------
@@ -162,18 +183,34 @@ def open_fits(
     """
     name = relative_path or path.name
     with contextlib.ExitStack() as stack:
-        plain = _plain(path, name, stack, scratch, max_plain_bytes)
+        plain = _plain(path, name, stack, scratch, max_plain_bytes, fill)
+        if plain != path:
+            fill = nothing
         findings: list[Finding] = []
         with plain.open("rb") as stream:
-            scanned = blocks.scan(stream, name, plain.stat().st_size, findings, max_header_bytes)
-        file = FitsFile(path, name, plain, tuple(_hdu(raw, findings) for raw in scanned), findings)
+            scanned = blocks.scan(_Filled(stream, fill), name, plain.stat().st_size, findings, max_header_bytes)
+        file = FitsFile(path, name, plain, tuple(_hdu(raw, findings) for raw in scanned), findings, fill)
         stack.callback(file.close)
         file.hdus = tuple(_decompressed(file, hdu) for hdu in file.hdus)
         yield file
 
 
-def _plain(path: Path, name: str, stack: contextlib.ExitStack, scratch: Path | None, limit: int) -> Path:
+class _Filled:
+    """A stream whose bytes are brought before they are read."""
+
+    def __init__(self, stream: IO[bytes], fill: Fill) -> None:
+        self._stream, self._fill = stream, fill
+        self.seek = stream.seek
+
+    def read(self, size: int) -> bytes:
+        start = self._stream.tell()
+        self._fill(start, start + size)
+        return self._stream.read(size)
+
+
+def _plain(path: Path, name: str, stack: contextlib.ExitStack, scratch: Path | None, limit: int, fill: Fill) -> Path:
     """The path of the uncompressed bytes, decompressing to a temporary file where needed."""
+    fill(0, 512)
     with path.open("rb") as stream:
         head = stream.read(512)
     if not head:
@@ -186,6 +223,7 @@ def _plain(path: Path, name: str, stack: contextlib.ExitStack, scratch: Path | N
             )  # fmt: skip
     if not head.startswith((GZIP, BZIP2)):
         return path
+    fill(0, path.stat().st_size)
     opener: Any = gzip.open if head.startswith(GZIP) else bz2.open
     folder = stack.enter_context(tempfile.TemporaryDirectory(dir=scratch, prefix="uraniborg-"))
     copy = Path(folder) / "plain.fits"
@@ -254,7 +292,7 @@ def _decompressed(file: FitsFile, hdu: Hdu) -> Hdu:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            unpacked = file.astropy()[hdu.index]
+            unpacked = file._opened()[hdu.index]
             header, shape = unpacked.header.copy(), tuple(unpacked.shape)
             if not all(isinstance(axis, int) and axis >= 0 for axis in shape):
                 raise ValueError(f"ZNAXISn are {shape!r}")

@@ -35,6 +35,7 @@ log = logging.getLogger(__name__)
 
 KIND = "preview"
 PNG = "image/png"
+BEHIND_USERS = -1  # a run over thousands of files must not keep a query waiting
 EXECUTION_S = 900  # a mosaic of 60 packed detectors takes one minute
 MAX_FILE_BYTES = 1 << 34
 COPY_BYTES = 1 << 20
@@ -168,7 +169,7 @@ def job_kind(service: PreviewService) -> JobKind:
         (file_id,), (version,) = context.values("FILE_ID"), context.values("VERSION")
         service.make(file_id, int(version), context.raise_if_cancelled)
 
-    return JobKind(KIND, run, execution_duration_s=EXECUTION_S, max_attempts=ATTEMPTS)
+    return JobKind(KIND, run, priority=BEHIND_USERS, execution_duration_s=EXECUTION_S, max_attempts=ATTEMPTS)
 
 
 class PreviewQueue:

@@ -511,7 +511,7 @@ def test_the_commands_make_migrate_check_and_show_the_database(
     def tools(context: click.Context) -> Iterator[DatabaseTools]:
         yield DatabaseTools(engines, postgres.sphere, prepare, metadata, list)
 
-    group = make_commands(tools)
+    group = make_commands(tools, lambda context: pytest.fail("opened the embedded server"))
 
     def typed(*words: str) -> str:
         return CliRunner().invoke(group, words, catch_exceptions=False).output
@@ -523,7 +523,7 @@ def test_the_commands_make_migrate_check_and_show_the_database(
 
 
 def test_an_external_database_is_made_and_its_settings_are_printed_to_be_kept(postgres: Postgres) -> None:
-    group = make_commands(lambda context: pytest.fail("opened the archive"))
+    group = make_commands(*[lambda context: pytest.fail("opened the archive")] * 2)
     words = ["init", "--prefix", "ext", "--database", "ext", "--admin-url"]
     done = CliRunner().invoke(group, [*words, postgres.admin.render_as_string(hide_password=False)])
     assert done.exit_code == 0, done.output

@@ -303,7 +303,7 @@ def test_a_database_of_another_version_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "db").mkdir()
     (tmp_path / "db/PG_VERSION").write_text("17\n")
     (tmp_path / "db-roles.json").write_text(json.dumps(dict.fromkeys(("admin", "owner", "writer", "reader"), "x")))
-    with pytest.raises(ConfigurationError, match=r"made by PostgreSQL 17.*pg_dump"):
+    with pytest.raises(ConfigurationError, match=r"made by PostgreSQL 17.*uraniborg db upgrade"):
         server(tmp_path).acquire()
 
 

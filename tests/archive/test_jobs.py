@@ -19,9 +19,10 @@ from archive.access.identity import ANONYMOUS
 from archive.access.service import add_user, create_token
 from archive.database.engines import Engines, psycopg_dsn
 from archive.jobs import queries, queue
-from archive.jobs.context import JobCancelled, JobContext, Kinds, Why
+from archive.jobs.context import JobCancelled, JobContext, JobKind, Kinds, Why
 from archive.jobs.janitor import Janitor
 from archive.jobs.job import Parameter, Phase, Result
+from archive.jobs.service import JobService
 from tests.archive.uws_service import FolderStore, eventually, kinds, prepare, served, worker
 from tests.databases import Postgres
 
@@ -326,6 +327,18 @@ def test_a_transaction_that_is_rolled_back_takes_its_job_along(still: SimpleName
     with still.engines.writer.connect() as connection:
         assert connection.execute(waiting).scalar_one() == 1
         assert queries.job_with_id(connection, job_id) is not None
+
+
+def test_what_nobody_waits_for_does_not_keep_users_waiting(still: SimpleNamespace) -> None:
+    background = JobKind("background", lambda context: None, priority=-1)
+    jobs = JobService(still.engines.writer, still.store, [*still.jobs.kinds, background])
+    with still.engines.begin("writer") as connection:
+        drawn = jobs.submit(connection, "background", [])
+        asked = jobs.submit(connection, "test", [])
+    fetch = sa.text("SELECT args->>'job_id' FROM jobs.procrastinate_fetch_job_v2(NULL, NULL)")
+    with still.engines.writer.connect() as connection:
+        connection.execute(sa.text("SET LOCAL search_path = jobs"))
+        assert [connection.execute(fetch).scalar_one() for _ in range(2)] == [asked, drawn]
 
 
 def test_installing_the_queue_again_changes_nothing_and_an_older_one_is_brought_up(quiet: Postgres) -> None:

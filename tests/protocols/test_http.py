@@ -1,12 +1,16 @@
 """What curl, browsers and download tools rely on: files in parts, rights, HEAD, CORS, errors with a status."""
 
 import hashlib
+import json
 import subprocess
+import time
 from datetime import UTC, datetime, timedelta
+from urllib.parse import quote
 
 import httpx
 import psycopg
 import pytest
+from lxml import etree
 
 from archive.app.opened import OpenedArchive
 from archive.database.engines import psycopg_dsn
@@ -207,3 +211,142 @@ def test_the_log_of_the_running_archive_has_each_request_and_no_secret_of_it(liv
     assert "find-me-in-the-log" in log
     for hidden in (secret, live.operator_token, *(url.partition("@")[0] for url in live.env.values() if "://" in url)):
         assert hidden not in log
+
+
+# ---- every door
+
+
+def with_position(live: Live) -> str:
+    """A table that a cone can be searched in."""
+    return query(live, "SELECT TOP 1 table_name FROM tap_schema.columns WHERE table_name LIKE 'cat.%'"
+                 " AND ucd LIKE 'pos.eq.ra%meta.main'")[0][0]  # fmt: skip
+
+
+def endpoints(live: Live) -> dict[str, str]:
+    """Each GET of the OpenAPI document, and those that it leaves out, with a path and a query that are answered."""
+    data_set = query(live, "SELECT TOP 1 dp_id, obs_publisher_did FROM ivoa.obscore WHERE dataproduct_type = 'image'"
+                     " AND access_estsize < 3000 ORDER BY dp_id")[0]  # fmt: skip
+    table = with_position(live)
+    form = {"LANG": "ADQL", "QUERY": "SELECT TOP 3 * FROM ivoa.obscore", "PHASE": "RUN"}
+    job = httpx.post(f"{live.url}/tap/async", data=form).headers["location"].rpartition("/")[2]
+    done = httpx.get(f"{live.url}/tap/async/{job}", params={"WAIT": "40"})
+    while ">COMPLETED<" not in done.text:
+        assert ">ERROR<" not in done.text and ">ABORTED<" not in done.text, done.text
+        done = httpx.get(f"{live.url}/tap/async/{job}", params={"WAIT": "40"}, timeout=60)
+    survey = httpx.get(f"{live.url}/hips/hipslist").text.partition("hips_service_url")[2].split()[1].rpartition("/")[2]
+    asked = {
+        "/tap/sync": "?LANG=ADQL&FORMAT=csv&QUERY=SELECT+*+FROM+ivoa.obscore",
+        "/datalink/links": f"?ID={quote(data_set[1], safe='')}",
+        "/sia2/query": "?MAXREC=3",
+        "/ssa/query": "?REQUEST=queryData&MAXREC=3",
+        "/scs/{table}/query": "?RA=10&DEC=10&SR=0.1",
+    }
+    values = {"file_id": data_set[0], "table": table, "job_id": job, "path": "properties"}
+    names = {"/tap/tables/{name}": table, "/tap/async/{job_id}/results/{name}": "result"}
+    told = httpx.get(f"{live.url}/openapi.json").json()["paths"]
+    templates = [path for path, methods in told.items() if "get" in methods]
+    return {
+        template: template.format(**values, name=names.get(template, survey)) + asked.get(template, "")
+        for template in [*templates, "/hips", "/openapi.json"]
+    }
+
+
+# What differs from one answer to the next by itself.
+PASSING = {"date", "x-request-id", "connection", "transfer-encoding", "keep-alive"}
+GET = ("get",)  # of what the document leaves out
+CHANGING = ("/metrics", "/health", "/events", "/availability")
+
+
+def _is_long_text(template: str, answer: httpx.Response) -> bool:
+    """Whether an answer should come as gzip; files lie in the store as they are sent."""
+    kinds = ("text/", "application/json", "application/x-votable")
+    file = "etag" in answer.headers or template == "/tap/async/{job_id}/results/{name}"
+    return not file and len(answer.content) >= 1000 and answer.headers["content-type"].startswith(kinds)
+
+
+def test_every_endpoint_answers_head_as_get_opens_itself_to_browsers_and_compresses_text(live: Live) -> None:
+    """HEAD has GET's headers (X-04), CORS is open on each, on errors and preflights too (X-01), text comes as gzip."""
+    wrong: list[str] = []
+    told = httpx.get(f"{live.url}/openapi.json").json()["paths"]
+    with httpx.Client(base_url=live.url, timeout=60) as client:
+        for template, path in endpoints(live).items():
+            browser = {"Origin": "https://elsewhere.example", "Accept-Encoding": "gzip"}
+            if template == "/metrics":  # for insiders
+                browser["Authorization"] = f"Bearer {live.operator_token}"
+            got = client.get(path, headers=browser)
+            head = client.head(path, headers=browser)
+            preflight = client.options(path, headers={**browser, "Access-Control-Request-Method": "GET"})
+            mistaken = client.request("PATCH", path, headers=browser)
+            volatile = PASSING | ({"content-length"} if template in CHANGING else set())
+            headers = [{k: v for k, v in answer.headers.items() if k not in volatile} for answer in (got, head)]
+            held = {
+                f"is answered: {got.status_code}": got.status_code < 400,
+                f"HEAD is GET: {head.status_code} {headers}": head.status_code == got.status_code
+                and headers[0] == headers[1]
+                and not head.content,
+                f"text is compressed: {got.headers}": not _is_long_text(template, got)
+                or (got.headers.get("content-encoding") == "gzip" and "Accept-Encoding" in got.headers["vary"]),
+                f"browsers may ask: {preflight.status_code}": preflight.status_code == 204,
+                "all of them open": all(
+                    answer.headers.get("access-control-allow-origin") == "*" and "x-request-id" in answer.headers
+                    for answer in (got, head, preflight, mistaken)
+                ),
+                f"PATCH is told what may be: {mistaken.status_code} {mistaken.headers}": mistaken.status_code == 405
+                and set(mistaken.headers["allow"].lower().split(", "))
+                == {"head", "options", *told.get(template, ["get"])},
+            }
+            wrong += [f"{template}: {what}" for what, holds in held.items() if not holds]
+            if _is_long_text(template, got):
+                plain = client.get(path, headers={"Accept-Encoding": "identity"})
+                assert "content-encoding" not in plain.headers, template
+    assert not wrong, "\n".join(wrong)
+
+
+def test_each_service_tells_its_capabilities_and_whether_it_is_available_at_urls_that_answer(live: Live) -> None:
+    paths = httpx.get(f"{live.url}/openapi.json").json()["paths"]
+    services = {path.removesuffix("/capabilities") for path in paths if path.endswith("/capabilities")}
+    assert services == {"", "/tap", "/datalink", "/sia2", "/ssa", "/scs/{table}", "/hips"}
+    told = set()
+    for service in services:
+        url = f"{live.url}{service.format(table=with_position(live))}"
+        available = etree.fromstring(httpx.get(f"{url}/availability").content)
+        assert available.findtext("{*}available") == "true", url
+        document = etree.fromstring(httpx.get(f"{url}/capabilities").content)
+        told |= {str(node.text) for node in document.iter("accessURL")}
+        assert {f"{url}/availability", f"{url}/capabilities"} <= told
+    for url in told:
+        assert httpx.get(url, timeout=60).status_code in (200, 400), url  # 400: a query without its parameters
+
+
+def test_errors_tell_the_id_by_which_the_log_knows_the_request(live: Live) -> None:
+    mine = {"X-Request-ID": "from-a-proxy.1"}
+    as_json = httpx.get(f"{live.url}/files/no/such.fits", headers={**mine, "Accept": "application/json"})
+    assert (as_json.headers["x-request-id"], as_json.json()["request_id"]) == ("from-a-proxy.1",) * 2
+    mistakes = ("/tap/sync", "/sia2/query?POS=nowhere", "/ssa/query?POS=x", "/scs/no.table/query",
+                "/datalink/links?RESPONSEFORMAT=no")  # fmt: skip
+    for path in mistakes:
+        answer = httpx.get(live.url + path, headers=mine)
+        assert '<INFO name="request_id" value="from-a-proxy.1"' in answer.text, path
+    unrouted = httpx.get(f"{live.url}/nothing/here", headers={"Accept": "application/json"})
+    assert unrouted.headers["content-type"] == "application/problem+json"
+    assert unrouted.json()["request_id"] == unrouted.headers["x-request-id"]
+
+
+def test_the_log_joins_a_request_with_the_job_that_it_made(live: Live) -> None:
+    form = {"LANG": "ADQL", "QUERY": "SELECT TOP 1 * FROM ivoa.obscore", "PHASE": "RUN"}
+    made = httpx.post(f"{live.url}/tap/async", data=form, headers={"X-Request-ID": "made-a-job"})
+    job = made.headers["location"].rpartition("/")[2]
+    while httpx.get(f"{live.url}/tap/async/{job}/phase").text not in ("COMPLETED", "ERROR", "ABORTED"):
+        httpx.get(f"{live.url}/tap/async/{job}", params={"WAIT": "40"}, timeout=60)
+    deadline = time.monotonic() + 30
+    while True:
+        lines = [line for line in live.data_dir.with_suffix(".log").read_text().splitlines() if line.startswith("{")]
+        jobs = [line for line in map(json.loads, lines) if line["logger"].startswith("archive.jobs")]
+        told = [line for line in jobs if job in line["event"]]
+        if len(told) == 2:
+            break
+        assert time.monotonic() < deadline, told
+        time.sleep(0.1)
+    begun, ended = told
+    assert (begun["event"], begun["request_id"]) == (f"job {job} (tap): made", "made-a-job")
+    assert (ended["event"], ended["job_id"], ended["job_kind"]) == (f"job {job}: COMPLETED", job, "tap")
