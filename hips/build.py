@@ -7,9 +7,10 @@ is served, is publish.py's.
 
 import json
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import chain
 from pathlib import Path
 from typing import Literal, TypeVar
 
@@ -26,7 +27,7 @@ from hips.plan import Plan
 from hips.properties import About, Coverage
 from hips.pyramid import Pixels, allsky, fold
 from hips.render import Cut, cut_of, greys, jpeg, png
-from hips.resample import TileSum, bounds, placed
+from hips.resample import Placed, TileSum, Window, bounds, placed
 from hips.tilefiles import file_size, fits_image, read_tile, tile_fits, write_atomically
 from hips.tiling import ALLSKY_ORDER, Tile, cell_size_deg
 
@@ -227,23 +228,27 @@ def on_threads(work: Callable[[_Given], _Made], given: list[_Given], threads: in
 
 def resampled(tile: Tile, plan: Plan, reader: ImageReader) -> Pixels | None:
     """A tile of the finest order; None if no image has a value in it."""
-    touching = []
+    laid = _laid_over(tile, plan, reader)  # one image after the other: there may be thousands
+    first, second = next(laid, None), next(laid, None)
+    if first is None:
+        return None
+    total = TileSum(plan.width, several=second is not None)
+    for window, squares in chain((first,), () if second is None else (second,), laid):
+        for square in squares:
+            total.add(window, square)
+    pixels = total.pixels()
+    return pixels if np.isfinite(pixels).any() else None
+
+
+def _laid_over(tile: Tile, plan: Plan, reader: ImageReader) -> Iterator[tuple[Window, list[Placed]]]:
+    """Of each image that has pixels in the tile, those, and the tile's squares that lie on it."""
     for number in plan.tiles[tile.npix]:
         key = plan.images[number]
         place = reader.place(key)
         squares = list(placed(tile, plan.width, place))
         limits = bounds(squares, place.shape)
         if limits is not None:
-            touching.append((key, squares, limits))
-    if not touching:
-        return None
-    total = TileSum(plan.width, several=len(touching) > 1)
-    for key, squares, limits in touching:
-        window = reader.window(key, *limits)
-        for square in squares:
-            total.add(window, square)
-    pixels = total.pixels()
-    return pixels if np.isfinite(pixels).any() else None
+            yield reader.window(key, *limits), squares
 
 
 def _is_whole(path: Path, size_bytes: int) -> bool:
@@ -272,7 +277,8 @@ def described(
         "obs_description": about.description or f"{about.title}: {len(plan.images)} images of {len(kept)} files.",
         "obs_copyright": about.copyright,
         "obs_regime": about.regime or properties.regime_of(coverage.em_min, coverage.em_max),
-        "prov_progenitor": about.collection or ", ".join(sorted(kept)[:5]),
+        # Names of files, not where they lay: everyone reads this.
+        "prov_progenitor": about.collection or ", ".join(sorted(Path(name).name for name in kept)[:5]),
         "bib_reference": about.bib_reference,
         "client_category": "Image",
         "t_min": coverage.t_min,
