@@ -5,18 +5,15 @@ turns, so that both meet the same caches and the same neighbours. Both databases
 """
 
 import argparse
-import http.client
 import random
 import threading
-import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from functools import partial
-from typing import TypeVar
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlencode
 
-from helpers import BELT_DEG, SEED, TABLE, Served, quantile, served, show
+from helpers import BELT_DEG, SEED, TABLE, Client, Item, Served, in_turns, served, show, show_turns, timed
 
 from archive.access.identity import ANONYMOUS
 from archive.vo.dali import Parameters
@@ -27,9 +24,7 @@ from tap.service import Prepared, TapService
 from uraniborg import tap_service
 
 RADIUS_DEG = 0.1
-WARMING = 30  # cones before the count begins
 Centre = tuple[float, float]
-Item = TypeVar("Item")
 
 
 def centres(count: int, seed: int) -> list[Centre]:
@@ -43,31 +38,12 @@ def adql(centre: Centre) -> str:
     return f"SELECT * FROM {TABLE} WHERE 1 = CONTAINS(POINT(ra, dec), CIRCLE({ra!r}, {dec!r}, {RADIUS_DEG}))"
 
 
-class Client:
-    """One connection that is kept open. http.client costs least of all: it shares the cores with what it measures."""
-
-    def __init__(self, bench: Served) -> None:
-        self._connection = http.client.HTTPConnection(urlsplit(bench.live.url).netloc, timeout=60)
-
-    def get(self, path: str, wanted: int) -> bytes:
-        """The body; SystemExit if the status is another than `wanted`."""
-        self._connection.request("GET", path)
-        answer = self._connection.getresponse()
-        body = answer.read()
-        if answer.status != wanted:
-            raise SystemExit(f"{path}: status {answer.status}\n{body[:2000].decode()}")
-        return body
+class ConeClient(Client):
+    """Asks for cones over HTTP."""
 
     def cone(self, centre: Centre) -> bytes:
         """The VOTable of a cone."""
-        return self.get(f"/tap/sync?{urlencode({'LANG': 'ADQL', 'QUERY': adql(centre)})}", 200)
-
-
-def timed(work: Callable[[], object]) -> float:
-    """Milliseconds."""
-    began = time.perf_counter()
-    work()
-    return (time.perf_counter() - began) * 1e3
+        return self.get(f"/tap/sync?{urlencode({'LANG': 'ADQL', 'QUERY': adql(centre)})}")
 
 
 def translated(tap: TapService, bench: Served, centre: Centre) -> SqlQuery:
@@ -83,31 +59,29 @@ def prepare(tap: TapService, centre: Centre) -> Prepared:
 def one_client(bench: Served, places: list[Centre]) -> list[tuple[str, list[float]]]:
     """Each centre once by each way, in turns. Milliseconds a way."""
     tap = tap_service(bench.archive)
-    spent: dict[str, list[float]] = {}
-    client = Client(bench)
+    client = ConeClient(bench)
     with bench.reader() as reader:
         cursor = reader.cursor(binary=True)
 
         def ask(query: SqlQuery) -> object:
-            return cursor.execute(query.sql.encode(), query.parameters).fetchall()
+            try:
+                return cursor.execute(query.sql.encode(), query.parameters).fetchall()
+            finally:
+                reader.rollback()
 
         def answer(centre: Centre) -> bytes:
             return b"".join(prepare(tap, centre).open())
 
-        for round_, centre in enumerate([*places[:WARMING], *places]):
-            ways: dict[str, Callable[[], object]] = {
+        def ways(centre: Centre) -> dict[str, Callable[[], object]]:
+            return {
                 "raw SQL": partial(ask, translated(tap, bench, centre)),
                 "in process: parse, check, translate": partial(prepare, tap, centre),
                 "in process: all of it": partial(answer, centre),
                 "HTTP, a request without work": partial(client.get, "/tap/nothing", 404),
                 "HTTP": partial(client.cone, centre),
             }
-            for name, work in ways.items():
-                milliseconds = timed(work)
-                reader.rollback()
-                if round_ >= WARMING:
-                    spent.setdefault(name, []).append(milliseconds)
-    return list(spent.items())
+
+        return in_turns(ways, places)
 
 
 def at_once(work: Callable[[Item], object], items: Sequence[Item], clients: int) -> float:
@@ -125,7 +99,7 @@ def many_clients(bench: Served, places: list[Centre], clients: int) -> tuple[flo
 
         def over_http(centre: Centre) -> None:
             if not hasattr(local, "client"):
-                local.client = Client(bench)
+                local.client = ConeClient(bench)
             local.client.cone(centre)
 
         def raw(query: SqlQuery) -> None:
@@ -147,15 +121,11 @@ def main() -> None:
     places = centres(chosen.cones, SEED)
     with served(chosen.rows, web_workers=chosen.web_workers) as bench:
         spent = one_client(bench, places)
-        floor = quantile(spent[0][1], 0.5)
-        show(
+        show_turns(
             f"cone of {RADIUS_DEG} deg, {chosen.rows} rows, {chosen.cones} centres, 1 client, "
-            f"{chosen.web_workers} web workers; ms",
-            ("", "p10", "p50", "p95", "p50 - raw", "p50 / raw"),
-            [(name, *(quantile(ms, share) for share in (0.1, 0.5, 0.95)),
-              quantile(ms, 0.5) - floor, quantile(ms, 0.5) / floor)
-             for name, ms in spent],
-        )  # fmt: skip
+            f"{chosen.web_workers} web workers",
+            spent,
+        )
         rows = [(f"{clients} clients", *many_clients(bench, places, clients)) for clients in (1, chosen.clients)]
         show("cones a second", ("", "HTTP", "raw SQL"), rows)
 

@@ -135,9 +135,13 @@ def _for_wcs(header: fits.Header) -> fits.Header:
     for card in header.cards:
         if len(card.rawkeyword) > 8 and "." not in card.rawkeyword:
             continue
-        if card.keyword in ("", "COMMENT", "HISTORY", "CONTINUE") or isinstance(card.value, fits.card.Undefined):
+        if card.keyword in ("", "COMMENT", "HISTORY", "CONTINUE"):
             continue
-        if not (isinstance(card.value, str) and len(card.value) > 68):
+        try:
+            value = card.value
+        except fits.VerifyError:  # no card of the standard's form, and so none about coordinates
+            continue
+        if not isinstance(value, fits.card.Undefined) and not (isinstance(value, str) and len(value) > 68):
             clean.append(card, end=True)
     return clean
 

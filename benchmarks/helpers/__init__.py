@@ -3,16 +3,18 @@
 Everything lies in a temporary folder, on the embedded server, and is gone at the end.
 """
 
+import http.client
 import os
 import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 import psutil
 import psycopg
@@ -31,6 +33,8 @@ from uraniborg import metadata
 
 TABLE = "cat.stars"
 SEED = 20261122
+WARMING = 30  # items asked before the count begins
+Item = TypeVar("Item")
 BELT_DEG = 2.5  # a million stars as dense as the sky's mean at 17 mag: some 17 in a cone of 0.1 degree
 
 
@@ -67,12 +71,62 @@ def prepared(folder: Path, rows: int) -> Iterator[OpenedArchive]:
 
 
 @contextmanager
-def served(rows: int, *, web_workers: int = 1) -> Iterator[Served]:
-    """A served archive with the made catalogue; job workers stay away, so that they take no core."""
+def served(
+    rows: int, *, web_workers: int = 1, fill: Callable[[OpenedArchive], None] = lambda archive: None
+) -> Iterator[Served]:
+    """A served archive: the made catalogue, and what `fill` puts there; job workers stay away, for they take cores."""
     with tempfile.TemporaryDirectory(prefix="uraniborg-bench-") as name, prepared(Path(name), rows) as archive:
+        fill(archive)
         command = ("serve", "--web-workers", str(web_workers), "--job-workers", "0")
         with serving(Path(name) / "data", {}, "embedded", *command) as live:
             yield Served(live, archive)
+
+
+class Client:
+    """One connection that is kept open. http.client costs least of all: it shares the cores with what it measures."""
+
+    def __init__(self, bench: Served) -> None:
+        self._connection = http.client.HTTPConnection(urlsplit(bench.live.url).netloc, timeout=60)
+
+    def get(self, path: str, wanted: int = 200) -> bytes:
+        """The body; SystemExit if the status is another than `wanted`."""
+        self._connection.request("GET", path)
+        answer = self._connection.getresponse()
+        body = answer.read()
+        if answer.status != wanted:
+            raise SystemExit(f"{path}: status {answer.status}\n{body[:2000].decode()}")
+        return body
+
+
+def timed(work: Callable[[], object]) -> float:
+    """Milliseconds."""
+    began = time.perf_counter()
+    work()
+    return (time.perf_counter() - began) * 1e3
+
+
+def in_turns(
+    ways: Callable[[Item], Mapping[str, Callable[[], object]]], items: Sequence[Item]
+) -> list[tuple[str, list[float]]]:
+    """Each item once by each way, in turns, so that all meet the same caches and neighbours. Milliseconds a way."""
+    spent: dict[str, list[float]] = {}
+    for round_, item in enumerate([*items[:WARMING], *items]):
+        for name, work in ways(item).items():
+            milliseconds = timed(work)
+            if round_ >= WARMING:
+                spent.setdefault(name, []).append(milliseconds)
+    return list(spent.items())
+
+
+def show_turns(title: str, spent: Iterable[tuple[str, list[float]]]) -> None:
+    """What in_turns gave, the first way as the floor."""
+    ways = list(spent)
+    floor = quantile(ways[0][1], 0.5)
+    rows = []
+    for name, ms in ways:
+        p10, p50, p95 = (quantile(ms, share) for share in (0.1, 0.5, 0.95))
+        rows.append((name, p10, p50, p95, p50 - floor, p50 / floor))
+    show(f"{title}; ms", ("", "p10", "p50", "p95", "p50 - raw", "p50 / raw"), rows)
 
 
 def quantile(values: Sequence[float], share: float) -> float:

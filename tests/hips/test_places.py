@@ -187,6 +187,17 @@ def test_what_stands_beside_an_image_and_what_has_no_place_is_none() -> None:
     assert isinstance(place_of(fits.ImageHDU(np.zeros((1, 8, 8), np.float32), sky)), Celestial)
 
 
+def test_a_card_that_cannot_be_read_hides_no_image(tmp_path: Path) -> None:
+    path = tmp_path / "broken.fits"
+    fits.writeto(path, np.zeros((8, 8), np.float32), tan_header(10, 10, 0.01, 8))
+    content = path.read_bytes()
+    path.write_bytes(content.replace(b"END" + b" " * 77, b"SKEW    = 1.0 2.0".ljust(80) + b"END" + b" " * 77, 1)
+                     .replace(b" " * 80, b"", 1))  # fmt: skip
+    with pytest.raises(fits.VerifyError):
+        fits.getheader(path)["SKEW"]
+    assert len(found_in(path)) == 1
+
+
 def test_every_image_of_a_mosaic_is_found(tmp_path: Path) -> None:
     sky = tan_header(10, 10, 0.01, 8)
     hdus = [fits.PrimaryHDU(), fits.ImageHDU(np.zeros((8, 8)), sky), fits.CompImageHDU(np.zeros((8, 8), np.int16), sky)]
