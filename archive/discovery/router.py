@@ -1,4 +1,4 @@
-"""/sia2/query, /ssa/query, /scs/{table}/query: HTTP to parameters, answers to HTTP.
+"""/sia2/query, /sia/query, /ssa/query, /scs/{table}/query: HTTP to parameters, answers to HTTP.
 
 The routes are made with what each protocol declares, so that the API's page tells the same as the service does.
 """
@@ -17,11 +17,12 @@ from archive.access.router import current_user
 from archive.discovery import ssa
 from archive.discovery.answer import Prepared
 from archive.discovery.capabilities import cone_capability
+from archive.discovery.metadata import wants_metadata
 from archive.discovery.parameters import Parameter
 from archive.discovery.service import VOTABLE, DiscoveryService
 from archive.vo.capability import vosi_capabilities
 from archive.vo.dali import Parameters, parameters
-from archive.vo.routes import PlainRoute, ScsRoute, SiaRoute, SsaRoute, provided
+from archive.vo.routes import PlainRoute, ScsRoute, Sia1Route, SiaRoute, SsaRoute, provided
 from archive.vo.streaming import StreamedResponse
 from archive.vo.vosi import MEDIA_TYPE, Availability, availability_document, capabilities_document
 
@@ -44,6 +45,21 @@ def sia_router(declared: Sequence[Parameter]) -> APIRouter:
     return router
 
 
+def sia1_router(declared: Sequence[Parameter]) -> APIRouter:
+    """SIA 1.0 §4, by GET; POST too."""
+    router = APIRouter(route_class=Sia1Route, tags=["SIA"])
+
+    @router.get("/sia/query", operation_id="sia1", openapi_extra=_told(declared))
+    @router.post("/sia/query", operation_id="sia1_post")
+    def images(request: Request, asked: Asked, _: Asker, service: Service, threads: Threads) -> Response:
+        """SIA 1.0: images and cubes around a position; FORMAT=METADATA: what this service takes and gives."""
+        if wants_metadata(asked):
+            return Response(service.older_images_metadata(), media_type="text/xml")
+        return _streamed(service.older_images(asked, request.app.state.public_url), "sia", threads)
+
+    return router
+
+
 def ssa_router(declared: Sequence[Parameter]) -> APIRouter:
     """SSA 1.1 §4: queryData; POST too, which no client minds."""
     router = APIRouter(route_class=SsaRoute, tags=["SSA"])
@@ -52,7 +68,7 @@ def ssa_router(declared: Sequence[Parameter]) -> APIRouter:
     @router.post("/ssa/query", operation_id="ssa_post")
     def spectra(request: Request, asked: Asked, _: Asker, service: Service, threads: Threads) -> Response:
         """SSA 1.1: spectra, in SSA's columns; FORMAT=METADATA: what this service takes and gives."""
-        if ssa.wants_metadata(asked):
+        if wants_metadata(asked):
             ssa.check_request(asked)
             return Response(service.spectra_metadata(), media_type=VOTABLE)
         return _streamed(service.spectra(asked, request.app.state.public_url), "ssa", threads)

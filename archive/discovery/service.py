@@ -4,11 +4,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from archive.discovery import answer, scs, sia, ssa
+from archive.discovery import answer, scs, sia, sia1, sia1_columns, ssa, ssa_columns
 from archive.discovery.answer import Prepared
+from archive.discovery.metadata import metadata_document
 from archive.discovery.parameters import Parameter
 from archive.discovery.queries import OfferedValues, Pool
-from archive.discovery.ssa_metadata import metadata_document
 from archive.holdings.published import Published, PublishedTables
 from archive.holdings.running import RunningQuery, Statement
 from archive.sphere.sphere import Sphere
@@ -20,6 +20,7 @@ from archive.vo.markup import Markup
 from archive.vo.votable import Info, field_ids
 
 VOTABLE = "application/x-votable+xml"
+SIA1, SSA = Info("SERVICE_PROTOCOL", "1.0", "SIAP"), Info("SERVICE_PROTOCOL", "1.1", "SSAP")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,7 @@ class DiscoveryService:
         rows = (limits.default_maxrec, limits.hard_maxrec)
         self.limits = limits
         self.sia = sia.parameters(*rows)
+        self.sia1 = sia1.parameters(*rows)
         self.ssa = ssa.parameters(*rows)
         self.scs = scs.parameters(*rows, limits.max_radius_deg)
         self._pool = pool
@@ -79,6 +81,23 @@ class DiscoveryService:
             (_links(statement.columns, public_url), this),
         )
 
+    def older_images(self, asked: Parameters, public_url: str) -> Prepared:
+        """SIA 1.0: the same images, by the columns of clients that know no SIA 2."""
+        maxrec = asked.maxrec(self.limits.default_maxrec, self.limits.hard_maxrec)
+        writer = answer.writer(asked, "text/xml")
+        statement = sia1.statement(self.sia1, asked, self._sphere, maxrec + 1)
+        return Prepared(
+            writer,
+            self._running(statement, maxrec),
+            maxrec,
+            answer.infos([SIA1], asked, maxrec, now()),
+            (_links(statement.columns, public_url),),
+        )
+
+    def older_images_metadata(self) -> bytes:
+        """SIA 1.0 §6.1: what the service takes and gives, without rows."""
+        return metadata_document(inputs_now(self.sia1, {}), sia1_columns.COLUMNS, SIA1)
+
     def spectra(self, asked: Parameters, public_url: str) -> Prepared:
         """SSA 1.1: spectra."""
         ssa.check_request(asked)
@@ -90,13 +109,13 @@ class DiscoveryService:
             writer,
             self._running(statement, maxrec),
             maxrec,
-            answer.infos([Info("SERVICE_PROTOCOL", "1.1", "SSAP")], asked, maxrec, now()),
+            answer.infos([SSA], asked, maxrec, now()),
             (_links(statement.columns, public_url),),
         )
 
     def spectra_metadata(self) -> bytes:
         """SSA 1.1 §4.2.7: what the service takes and gives, without rows."""
-        return metadata_document(inputs_now(self.ssa, self._spectra.now()))
+        return metadata_document(inputs_now(self.ssa, self._spectra.now()), ssa_columns.COLUMNS, SSA)
 
     def cone(self, table: str, asked: Parameters) -> Prepared:
         """SCS 1.03: rows of a table around a position."""

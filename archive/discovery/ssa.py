@@ -81,11 +81,6 @@ def check_request(asked: Parameters) -> None:
         raise UsageError(f"REQUEST takes queryData, not {request!r}")
 
 
-def wants_metadata(asked: Parameters) -> bool:
-    """Whether FORMAT=METADATA asks for the service's own description (SSA 1.1 §4.2.7)."""
-    return any(text.strip().lower() == "metadata" for text in asked.all("FORMAT"))
-
-
 def top(asked: Parameters, maxrec: int) -> int:
     """Rows at the most: MAXREC, or TOP if that is less (SSA 1.1 §4.1.2.6). UsageError: a negative TOP."""
     wanted = asked.integer("TOP")

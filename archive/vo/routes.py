@@ -104,6 +104,11 @@ def sia_document(error: ArchiveError, request: Request) -> Response:
     return Response(body, error.status, error_headers(error), media_type="application/x-votable+xml")
 
 
+def sia1_document(error: ArchiveError, request: Request) -> Response:
+    """The error as SIA 1 has it (SIA 1.0 §6.2): text/xml, a mistake in the request with 200, as of SSA."""
+    return Response(votable_error(str(error)), _older(error), error_headers(error), media_type="text/xml")
+
+
 def ssa_document(error: ArchiveError, request: Request) -> Response:
     """The error as SSA has it (SSA 1.1 §8.10): a mistake in the request with 200, or its clients show no text."""
     service = Info("SERVICE_PROTOCOL", "1.1", "SSAP")
@@ -167,6 +172,12 @@ class SiaRoute(TellingRoute):
     """SIA 2: the same, its text beginning with UsageFault and the like."""
 
     document = staticmethod(sia_document)
+
+
+class Sia1Route(TellingRoute):
+    """SIA 1: the same as text/xml, and 200 for a mistake in the request."""
+
+    document = staticmethod(sia1_document)
 
 
 class SsaRoute(TellingRoute):

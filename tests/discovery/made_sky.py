@@ -83,6 +83,10 @@ def made_rows() -> tuple[dict[str, dict[str, Any]], dict[str, sky_oracle.Body]]:
             "instrument_name": _maybe(rng, str(rng.choice(["sextant", "Quadrant"]))),
             "target_name": _maybe(rng, str(rng.choice(["SN 1572", "C/1577 V1"]))),
             "snr": _maybe(rng, float(rng.integers(1, 100))),
+            "s_xel1": None if kind == "spectrum" else 100,
+            "s_xel2": None if kind == "spectrum" else 80,
+            "s_pixel_scale": None if kind == "spectrum" else 0.5,
+            "em_xel": 7 if kind == "cube" else None,
         }  # fmt: skip
         bodies[name] = body
     return rows, bodies

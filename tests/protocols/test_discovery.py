@@ -12,13 +12,16 @@ import pyvo
 from astropy.coordinates import SkyCoord
 from astropy.io.votable import parse
 from astropy.table import Table
+from lxml import etree
 
-from archive.discovery import sia, ssa
-from archive.discovery.capabilities import sia_capability, ssa_capability
+from archive.discovery import sia, sia1, ssa
+from archive.discovery.capabilities import sia1_capability, sia_capability, ssa_capability
+from archive.discovery.service import Limits
 from archive.vo.vosi import capabilities_document
 from tests.live import Live
-from tests.protocols.test_stilts import complaints, stilts
+from tests.protocols.test_stilts import complaints, stilts, valid_capabilities
 
+AVAILABILITY = "{http://www.ivoa.net/xml/VOSIAvailability/v1.0}availability"
 TYCHO = "cat.tycho2_vt9_8"
 
 
@@ -80,8 +83,21 @@ def test_pyvo_and_stilts_cones_find_what_adql_finds(live: Live, tmp_path: Path) 
     assert isinstance(found[0].pos, SkyCoord)
 
 
+def test_pyvo_finds_images_as_of_sia_1(live: Live) -> None:
+    [all_sky] = rows(live, "SELECT * FROM ivoa.obscore WHERE obs_collection = 'all-sky'")
+    found = pyvo.dal.SIAService(f"{live.url}/sia/query").search(pos=(125.5, -43.0), size=1.0)
+    assert {"Puppis A", "all-sky"} <= {one.title for one in found}
+    one = next(one for one in found if one["obs_publisher_did"] == all_sky["obs_publisher_did"])
+    assert one.format == "image/fits" and [n.value for n in one.naxis] == [all_sky["s_xel1"], all_sky["s_xel2"]]
+    assert httpx.head(one.getdataurl()).headers["content-type"] == "application/fits"
+    assert next(iter(found.iter_datalinks()))[0]["ID"] == found[0]["obs_publisher_did"]
+
+
 def test_stilts_finds_images_and_spectra(live: Live, tmp_path: Path) -> None:
-    for kind, url, types in (("sia2", "/sia2/query", "('image', 'cube')"), ("ssa", "/ssa/query", "('spectrum')")):
+    for kind, url, types in (
+        ("sia2", "/sia2/query", "('image', 'cube')"), ("sia", "/sia/query", "('image', 'cube')"),
+        ("ssa", "/ssa/query", "('spectrum')"),
+    ):  # fmt: skip
         one = rows(live, f"SELECT TOP 1 * FROM ivoa.obscore WHERE dataproduct_type IN {types} AND s_region IS NOT NULL")
         found = from_stilts(kind, f"{live.url}{url}", one["s_ra"][0], one["s_dec"][0], 0.05, tmp_path)
         assert one["obs_publisher_did"][0] in set(found["obs_publisher_did"])
@@ -110,6 +126,12 @@ def test_the_requests_of_aladin_are_understood(live: Live) -> None:
         ("/sia2/query?POS=CIRCLE+0+0+180&BAND=&TIME=&FORMAT=", 15),
         ("/ssa/query?POS=0,0&SIZE=360&REQUEST=queryData", 5),
         ("/ssa/query?POS=0%2c0&SIZE=360", 5),
+        ("/sia/query?POS=0,0&SIZE=360", 15),
+        ("/sia/query?POS=125.5,-43&SIZE=1.414213", 1),
+        ("/sia/query?POS=125.5,-43&SIZE=1,1&FORMAT=", 1),
+        ("/tap/sync?REQUEST=doQuery&LANG=ADQL&MAXREC=50000&QUERY=SELECT+*+FROM+TAP_SCHEMA.columns", 100),
+        ("/tap/sync?REQUEST=doQuery&LANG=ADQL&MAXREC=50000&QUERY=SELECT+*+FROM+TAP_SCHEMA.tables", 5),
+        ("/tap/sync?REQUEST=doQuery&LANG=ADQL&MAXREC=50000&QUERY=SELECT+*+FROM+TAP_SCHEMA.keys", 5),
     ):
         answer = httpx.get(f"{live.url}{request}", headers={"Accept-Encoding": "gzip", "User-Agent": "Aladin/12"})
         assert answer.headers["access-control-allow-origin"] == "*"
@@ -120,6 +142,7 @@ def test_votlint_finds_no_error_in_any_answer(live: Live, tmp_path: Path) -> Non
     document = tmp_path / "answer.vot"
     for request in (
         "/sia2/query", "/sia2/query?MAXREC=0", "/sia2/query?CALIB=9x", "/ssa/query", "/ssa/query?FORMAT=METADATA",
+        "/sia/query?POS=0,0&SIZE=360", "/sia/query?FORMAT=METADATA", "/sia/query?POS=0,0",
         "/ssa/query?BAND=x", "/scs/arc.file/query?RA=0&DEC=0&SR=180&VERB=3", f"/scs/{TYCHO}/query?RA=0&DEC=0&SR=9",
         "/scs/arc.file/query?RA=0", "/sia2/query?RESPONSEFORMAT=votable/b2",
     ):  # fmt: skip
@@ -129,23 +152,36 @@ def test_votlint_finds_no_error_in_any_answer(live: Live, tmp_path: Path) -> Non
 
 
 def test_capabilities_are_valid_by_the_ivoas_schemas(live: Live, tmp_path: Path) -> None:
-    capabilities = "{http://www.ivoa.net/xml/VOSICapabilities/v1.0}capabilities"
-    availability = "{http://www.ivoa.net/xml/VOSIAvailability/v1.0}availability"
-    in_full = tmp_path / "capabilities.xml"
-    declared = (sia_capability(sia.parameters(10, 100)), ssa_capability(ssa.parameters(10, 100)))
-    in_full.write_bytes(capabilities_document(declared, live.url, in_full=True))
-    assert in_full.read_text().count("<param ") > 30
-    stilts("xsdvalidate", f"doc={in_full}", f"topel={capabilities}", "uselocals=true")
-    for path, element in (
-        ("/sia2/capabilities", capabilities), ("/ssa/capabilities", capabilities), ("/capabilities", capabilities),
-        ("/sia2/availability", availability), (f"/scs/{TYCHO}/availability", availability),
-    ):  # fmt: skip
-        stilts("xsdvalidate", f"doc={live.url}{path}", f"topel={element}", "uselocals=true")
+    declared = (
+        sia_capability(sia.parameters(10, 100)), sia1_capability(sia1.parameters(10, 100), Limits()),
+        ssa_capability(ssa.parameters(10, 100), Limits()),
+    )  # fmt: skip
+    in_full = capabilities_document(declared, live.url, in_full=True)
+    assert in_full.count(b"<param ") > 40
+    valid_capabilities(in_full, tmp_path)
+    for path in ("/sia2", "/sia", "/ssa", f"/scs/{TYCHO}"):
+        valid_capabilities(httpx.get(f"{live.url}{path}/capabilities").content, tmp_path)
+    for path in ("/sia2", f"/scs/{TYCHO}"):
+        stilts("xsdvalidate", f"doc={live.url}{path}/availability", f"topel={AVAILABILITY}", "uselocals=true")
+
+
+# SimpleDALRegExt 1.1 §3.2, §3.3: these, in this order.
+EXTENSIONS = {
+    "/sia": ["imageServiceType", "maxQueryRegionSize", "maxRecords", "testQuery"],
+    "/ssa": ["complianceLevel", "dataSource", "creationType", *["supportedFrame"] * 3, "maxSearchRadius", "maxRecords",
+             "defaultMaxRecords", "testQuery"],
+}  # fmt: skip
+
+
+def test_sia_1_and_ssa_tell_what_registries_want_to_know(live: Live) -> None:
+    for path, names in EXTENSIONS.items():
+        capability = etree.fromstring(httpx.get(f"{live.url}{path}/capabilities").content)[0]
+        assert [child.tag for child in capability if child.tag not in ("description", "interface")] == names
 
 
 def test_the_pages_for_people_name_every_search(live: Live) -> None:
     front, api, listed = (httpx.get(f"{live.url}{path}").text for path in ("/", "/docs", "/scs"))
-    for path in ("/sia2", "/ssa", "/scs"):
+    for path in ("/sia2", "/sia", "/ssa", "/scs"):
         assert f"{live.url}{path}" in front
     assert "<code>SPATRES</code>" in api
     assert "<code>SR</code>" in api
