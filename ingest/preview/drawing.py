@@ -9,6 +9,7 @@ from ingest.describe import events, healpix, interferometry
 from ingest.describe.header import FitsFile, open_fits
 from ingest.preview import images, spectra
 from ingest.preview.images import Check
+from ingest.preview.orientation import Sight
 from ingest.preview.pictures import Pictures, cube_pictures, image_pictures, spectrum_pictures
 
 MAX_PLAIN_BYTES = 1 << 34  # of a decompressed file
@@ -42,8 +43,9 @@ def draw(file: FitsFile, check: Check = _go_on) -> Pictures | None:
     if cube is not None:
         values, means, axis = images.collapsed(file, cube, check)
         trace = spectra.mean_spectrum(file, cube, means, axis)
+        sight = Sight.of(file, cube, values)
         if trace.is_drawable:
-            return cube_pictures(values, trace)
-        return image_pictures(values) if np.isfinite(values).any() else None
-    image = images.image(file, check)
-    return image_pictures(image) if image is not None and np.isfinite(image).any() else None
+            return cube_pictures(sight, trace)
+    else:
+        sight = images.image(file, check) or Sight(np.empty((0, 0)))
+    return image_pictures(sight) if np.isfinite(sight.values).any() else None

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from ingest.describe.header import FitsFile, Hdu
 from ingest.describe.science import pixel_axes, science_hdus
 from ingest.describe.wcs import Celestial, WcsError, celestial
+from ingest.preview.orientation import Compass, Sight
 
 ENOUGH_PX = 1024  # an image is reduced by whole factors while its longest side stays above this
 STRIP_PIXELS = 1 << 22
@@ -21,8 +22,8 @@ SPARSE = 0.02  # of the mosaic covered: less, and it is several fields rather th
 Check = Callable[[], None]
 
 
-def image(file: FitsFile, check: Check) -> NDArray[np.float64] | None:
-    """The file's image, (rows, columns), row 0 below: a mosaic of its science HDUs, or the largest of them as it lies.
+def image(file: FitsFile, check: Check) -> Sight | None:
+    """The file's image: a mosaic of its science HDUs, or the largest of them.
 
     check: called between strips; raises to stop. None: there is no image with two axes.
     """
@@ -32,10 +33,10 @@ def image(file: FitsFile, check: Check) -> NDArray[np.float64] | None:
     if len(science) > 1:
         joined = _mosaic(file, science, check)
         if joined is not None:
-            return joined
+            return Sight(joined, Compass())
     largest = max(science, key=lambda hdu: int(np.prod(hdu.shape)))
     rows, columns = _plane_shape(largest)
-    return reduced(file, largest, max(1, max(rows, columns) // ENOUGH_PX), check)
+    return Sight.of(file, largest, reduced(file, largest, max(1, max(rows, columns) // ENOUGH_PX), check))
 
 
 def _plane_shape(hdu: Hdu) -> tuple[int, int]:

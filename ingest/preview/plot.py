@@ -17,6 +17,7 @@ DPI = 128
 LINE = "#1f4e79"
 INK = "#333333"
 BINS = 3_000  # across the plot: more samples are drawn as the span of those in a bin
+DECADES = 20.0  # the ratio of an axis's ends from which on it is logarithmic
 HIDDEN_PERCENT = 0.1  # of the samples at either end may lie beyond the plot: spikes would flatten all the rest
 # matplotlib's caches of fonts and glyphs are not made for several threads, which jobs are.
 _drawing = threading.Lock()
@@ -49,8 +50,11 @@ def plot(trace: Trace, size: tuple[int, int]) -> Image.Image:
         axes.set_title(
             _plain(trace.title), color=INK, fontsize=11, loc="right"
         )  # at the left stands the axis's power of ten
-        axes.ticklabel_format(axis="x", useOffset=False)
-        axes.xaxis.set_major_locator(MaxNLocator(7))
+        if spans_decades(trace.x):
+            axes.set_xscale("log")
+        else:
+            axes.ticklabel_format(axis="x", useOffset=False)
+            axes.xaxis.set_major_locator(MaxNLocator(7))
         axes.tick_params(colors=INK, labelsize=9, direction="in", top=True, right=True)
         axes.grid(True, color="#e5e5e5", linewidth=0.6)
         axes.set_axisbelow(True)
@@ -65,6 +69,8 @@ def sparkline(trace: Trace, size: tuple[int, int]) -> Image.Image:
         figure = _figure(size)
         axes = figure.add_axes((0.03, 0.05, 0.94, 0.9))
         _draw(axes, trace, 1.1)
+        if spans_decades(trace.x):
+            axes.set_xscale("log")
         axes.set_axis_off()
         return _picture(figure)
 
@@ -85,6 +91,12 @@ def _draw(axes: Axes, trace: Trace, width: float) -> None:
     good = np.isfinite(trace.x) & np.isfinite(trace.y)
     axes.set_xlim(*_widened(float(trace.x[good].min()), float(trace.x[good].max()), 0.0))
     axes.set_ylim(*_widened(*heights(trace.y[good]), 0.06))
+
+
+def spans_decades(x: NDArray[np.float64]) -> bool:
+    """Whether an axis is better told by its logarithm: from the ultraviolet to the far infrared, say."""
+    good = x[np.isfinite(x)]
+    return bool(good.size and good.min() > 0 and good.max() > DECADES * good.min())
 
 
 def heights(y: NDArray[np.float64]) -> tuple[float, float]:

@@ -130,7 +130,7 @@ def _columns(file: FitsFile, hdu: Hdu, axis: str, flux: str) -> Trace | None:
         x, unit = 10.0**x, u.Angstrom
     elif unit is not None and not unit.is_equivalent(u.m, u.spectral()):
         unit = None
-    label = axis_label(unit, axis.capitalize())
+    label = axis_label(unit, f"{axis} (no unit given)")
     return Trace(x, y, label, flux_label(_unit_text(hdu, flux)), title(file))
 
 
@@ -156,19 +156,20 @@ def _single_dish(file: FitsFile, hdu: Hdu) -> Trace | None:
 
 
 def _desi(file: FitsFile) -> Trace | None:
-    """The first fibre, all cameras."""
-    x, y, unit = [], [], None
-    for hdu in file.hdus:
-        camera, _, what = hdu.name.rpartition("_")
-        flux = next((each for each in file.hdus if each.name == f"{camera}_FLUX"), None)
-        if what != "WAVELENGTH" or flux is None:
-            continue
-        x.append(np.append(values_of(file, hdu).ravel(), np.nan))
-        y.append(np.append(values_of(file, flux)[0], np.nan))
-        unit = unit or spectral_tables.unit_text(flux.header.get("BUNIT"))
-    if not x:
+    """The first fibre that saw light, all cameras."""
+    cameras = [hdu.name.removesuffix("_WAVELENGTH") for hdu in file.hdus if hdu.name.endswith("_WAVELENGTH")]
+    named = {hdu.name: hdu for hdu in file.hdus}
+    pairs = [(named[f"{each}_WAVELENGTH"], named[f"{each}_FLUX"]) for each in cameras if f"{each}_FLUX" in named]
+    if not pairs:
         return None
-    return Trace(np.concatenate(x), np.concatenate(y), axis_label(u.Angstrom), flux_label(unit), title(file))
+    waves, fluxes = ([values_of(file, hdu) for hdu in hdus] for hdus in zip(*pairs, strict=True))
+    lit = np.any([np.nan_to_num(each).any(axis=1) for each in fluxes], axis=0)
+    fibre = int(np.argmax(lit))
+    x = np.concatenate([np.append(each.ravel(), np.nan) for each in waves])
+    y = np.concatenate([np.append(each[fibre], np.nan) for each in fluxes])
+    unit = spectral_tables.unit_text(pairs[0][1].header.get("BUNIT"))
+    about = ", ".join(part for part in (title(file), f"fibre {fibre + 1} of {len(lit)}") if part)
+    return Trace(x, y, axis_label(u.Angstrom), flux_label(unit), about)
 
 
 def mean_spectrum(file: FitsFile, hdu: Hdu, means: NDArray[np.float64], axis: int) -> Trace:
