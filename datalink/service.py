@@ -122,8 +122,7 @@ def _picture(did: str, file: HeldFile, picture: Preview, decision: Decision, pub
     is_public = decision.reason == "public"
     return Link(
         id=did,
-        # The vocabulary has #thumbnail too; the STILTS of today knows it not, and calls the whole document wrong.
-        semantics="#preview",
+        semantics=f"#{picture.role}",
         local_semantics=f"#{picture.role}",
         access_url=f"{public_url}/{picture.role}s/{quote(file.file_id, safe='/:')}",
         description=f"{picture.role.capitalize()} of {file.file_name}, {picture.width} x {picture.height} pixels",

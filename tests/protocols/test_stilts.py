@@ -26,6 +26,13 @@ def complaints(report: str) -> list[str]:
     return [line for line in report.splitlines() if line.startswith(("E-", "F-", "ERROR"))]
 
 
+def link_complaints(report: str) -> list[str]:
+    """Those of datalinklint, but for #thumbnail: a term of the vocabulary (DataLink 1.1 §3.2.6) that STILTS 3.4.7, with
+    a list of 2014, knows not: "E-SMCO-1 Unknown predicate 'thumbnail' from core DataLink vocabulary at row 3".
+    """
+    return [line for line in complaints(report) if "Unknown predicate 'thumbnail' from core DataLink" not in line]
+
+
 def valid_capabilities(document: bytes, folder: Path) -> None:
     """Hold capabilities against the IVOA's schemas, but for what SimpleDALRegExt adds, whose schemas STILTS has not."""
     tree = etree.fromstring(document)
@@ -59,7 +66,7 @@ def test_datalinklint_finds_no_error_in_one_many_unknown_and_no_ids(live: Live) 
     for ids in ([dids[0]], dids, ["ivo://nowhere/ID?nothing"], []):
         url = str(httpx.URL(f"{live.url}/datalink/links", params=[("ID", did) for did in ids]))
         report = stilts("datalinklint", f"votable={url}")
-        assert not complaints(report), report
+        assert not link_complaints(report), report
 
 
 def test_votlint_finds_no_error_in_either_serialization(live: Live, tmp_path: Path) -> None:
