@@ -131,7 +131,7 @@ def _passed(reports: Sequence[Report]) -> list[Report]:
     return [report for report in reports if report.passed]
 
 
-def _commonest(reports: Sequence[Report], shown: int = 8) -> str:
+def _commonest(reports: Sequence[Report], shown: int = 20) -> str:
     """What is wrong most often: in a delivery of a thousand files one mistake is made a thousand times."""
     if len(reports) < 2:
         return ""
@@ -141,8 +141,10 @@ def _commonest(reports: Sequence[Report], shown: int = 8) -> str:
     rows = "".join(
         f"<tr><td><code>{escape(rule)}</code></td><td><code>{escape(keyword)}</code></td>"
         f"<td>{count:,} {'file' if count == 1 else 'files'}</td></tr>"
-        for (rule, keyword), count in counts.most_common(shown)
+        for (rule, keyword), count in sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:shown]
     )
+    if len(counts) > shown:
+        rows += f"<tr><td colspan='3'>and {len(counts) - shown} more</td></tr>"
     return f"<h2>Errors by number of files</h2><table>{rows}</table>" if rows else ""
 
 

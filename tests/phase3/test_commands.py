@@ -5,11 +5,15 @@ import os
 import re
 import subprocess
 import sys
+from datetime import datetime
 from pathlib import Path
 
 import pytest
 from lxml import html
 
+from phase3.check import Report
+from phase3.report import as_html
+from phase3.rules.breach import Breach
 from tests.phase3.made import cube, image, spectrum
 from tests.shared import shared_data
 
@@ -102,6 +106,18 @@ def test_html_is_one_page_that_asks_for_nothing(tmp_path: Path) -> None:
     assert "url(" not in page.read_text()
     assert "M04" in tree.text_content()
     assert "<img src=x>" in tree.text_content(), "told as text, not as an element"
+
+
+def test_the_page_counts_errors_the_commonest_first_and_says_what_it_leaves_out() -> None:
+    def report(number: int, *keywords: str) -> Report:
+        errors = [Breach("error", "x", "[0]", "wrong.", "mend it.", rule="required", keyword=each) for each in keywords]
+        return Report(f"{number}.fits", "SCIENCE.IMAGE", tuple(errors))
+
+    many = [f"KEY{number:02}" for number in range(23)]
+    page = as_html([report(1, *many), report(2, "KEY17"), report(3, "KEY17")], standard="S", made=datetime(2026, 1, 1))
+    told = html.fromstring(page).xpath("//h2[starts-with(., 'Errors')]/following-sibling::table[1]//tr")
+    assert told[0].text_content() == "requiredKEY173 files" and told[1].text_content() == "requiredKEY001 file"
+    assert len(told) == 21 and told[-1].text_content() == "and 3 more"
 
 
 def test_two_processes_find_what_one_finds(tmp_path: Path) -> None:
