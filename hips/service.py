@@ -51,8 +51,10 @@ def gathered_files(paths: Iterable[Path]) -> Gathered:
         files += inside if path.is_dir() else [path]
     openers: dict[str, Opener] = {}
     sources = []
+    above = os.path.commonpath([file.absolute().parent for file in files]) if files else ""
     for file in files:
-        name = str(file.absolute())
+        # Plans are kept beside tiles, and copied with them: where files lay here is nobody's business.
+        name = f"./{file.absolute().relative_to(above)}"
         found = file.stat()
         openers[name] = _path_opener(file)
         sources.append(Source(name, f"{found.st_size} bytes, {found.st_mtime_ns}"))

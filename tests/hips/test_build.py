@@ -293,6 +293,8 @@ def test_the_command_tells_its_plan_builds_publishes_and_goes_to_a_folder(field:
     assert "Forty stars" in uraniborg("list")
     uraniborg("build", str(field[0]), "--out", str(tmp_path / "out"), "--order", "4")
     assert (tmp_path / "out" / "Norder3" / "Allsky.png").exists()
+    kept = "".join((tmp_path / "out" / name).read_text() for name in ("plan.json", "properties", "index.html"))
+    assert "./field.fits" in kept and str(field[0].parent) not in kept
     with pytest.raises(UsageError, match="something else lies there"):
         uraniborg("build", str(field[0]), "--out", str(tmp_path / "out"), "--order", "3")
     uraniborg("withdraw", "field")
