@@ -75,8 +75,8 @@ class Reader:
         for said, instead in self.typed.items():
             text = text.replace(said, instead)
         python: dict[str, Any] = {}
-        number = 0
-        for number, step in enumerate(steps(text), 1):
+        found = list(steps(text))
+        for step in found:
             where = f"{page.name}, the block at line {step.line}"
             if step.language == "pycon":
                 run_session(step.command, python, where)
@@ -90,7 +90,7 @@ class Reader:
             status, out = terminal.type(step.command)
             assert status == 0, f"{where}: `{step.command}` ended with {status}:\n{out}"
             assert agrees(step.shown, out), f"{where}: `{step.command}` prints\n{out}\nand the page shows\n{step.shown}"
-        return number
+        return len(found)
 
     def close(self) -> None:
         for terminal in self.terminals.values():
