@@ -1,4 +1,4 @@
-"""deploy/nginx/uraniborg.conf, run by a real nginx on loopback ports before a live archive, with its own certificate."""
+"""deploy/nginx/uraniborg.conf, run by a real nginx on loopback ports, with a certificate, before a live archive."""
 
 import ssl
 import subprocess

@@ -1,4 +1,4 @@
-"""Every malformed file of the shared data has the verdict of docs/explanation/malformed.md; no damage raises anything else."""
+"""Every malformed file of the shared data has docs/explanation/malformed.md's verdict; no damage raises another."""
 
 import re
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Real Phase 3 files: each finding on them is argued in docs/explanation/phase3-real-files.md, which this holds to be true."""
+"""Real Phase 3 files: each finding is argued in docs/explanation/phase3-real-files.md, which this holds to be true."""
 
 import gzip
 import re
