@@ -12,7 +12,7 @@ DOCS = ROOT / "docs"
 # In the order in which a reader would come to them: each goes on with the archive of those before.
 PAGES = (
     ("tutorial/index.md", 22),
-    ("how-to/mapping.md", 6),
+    ("how-to/mapping.md", 7),
     ("how-to/ingest.md", 10),
     ("how-to/rights.md", 17),
     ("how-to/hips.md", 5),
