@@ -6,7 +6,7 @@ PORT   ?= 8000
 BIN    := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: help demo install test check bench faults clean
+.PHONY: help demo install test check bench faults docs clean
 help:            ## what there is
 	@grep -hE '^[a-z]+: .*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 18
 
@@ -22,7 +22,11 @@ $(VENV)/installed: $(BIN)/python pyproject.toml constraints.txt
 	@touch $@
 
 $(VENV)/installed-tests: $(VENV)/installed
-	@$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[server,test]'
+	@$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[server,test,docs]'
+	@touch $@
+
+$(VENV)/installed-docs: $(VENV)/installed
+	@$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[server,docs]'
 	@touch $@
 
 install: $(VENV)/installed  ## the archive, in its own environment
@@ -39,6 +43,10 @@ check: $(VENV)/installed-tests ## ruff, mypy --strict and the import contracts a
 
 bench: $(VENV)/installed-tests ## measurements against a floor in the same run
 	@for each in benchmarks/*.py; do echo "== $$each"; $(BIN)/python $$each || exit 1; done
+
+docs: $(VENV)/installed-docs ## this documentation as a site: build/docs/index.html
+	@$(BIN)/sphinx-build -q -W --keep-going -b html -d build/doctrees docs build/docs
+	@echo "build/docs/index.html"
 
 faults: $(VENV)/installed-tests ## the long runs that inject faults
 	@$(BIN)/python -m pytest -q -m "fault or slow" --run-long tests

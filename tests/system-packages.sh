@@ -1,7 +1,8 @@
 #!/bin/sh
-# Debian's packages that the tests need: PostgreSQL with pgSphere, STILTS, Aladin, Chromium, curl. Installed when root, named when not.
+# Debian's packages that the tests need: PostgreSQL with pgSphere, STILTS, Aladin, Chromium, curl, nginx, openssl, and
+# systemd for systemd-analyze. Installed when root, named when not.
 set -eu
-packages="postgresql-15 postgresql-15-pgsphere stilts curl aladin chromium"
+packages="postgresql-15 postgresql-15-pgsphere stilts curl aladin chromium nginx openssl systemd"
 missing=""
 for package in $packages; do
     dpkg-query -W -f='${Status}' "$package" 2>/dev/null | grep -q "ok installed" || missing="$missing $package"
@@ -18,6 +19,9 @@ if [ -n "$missing" ]; then
     mkdir -p /etc/postgresql-common
     grep -qs '^create_main_cluster' /etc/postgresql-common/createcluster.conf \
         || echo "create_main_cluster = false" >> /etc/postgresql-common/createcluster.conf
+    # Nor an nginx that serves: nothing that is installed here is started.
+    policy=/usr/sbin/policy-rc.d
+    [ -e "$policy" ] || { printf '#!/bin/sh\nexit 101\n' > "$policy"; chmod 755 "$policy"; trap 'rm -f "$policy"' EXIT; }
     # shellcheck disable=SC2086
     apt-get install -y -qq --no-install-recommends $missing > /dev/null
 fi

@@ -36,7 +36,7 @@ def test_constraints_are_names_and_versions_and_cover_what_is_asked_for() -> Non
     pinned = {normal(line.partition("==")[0]) for line in lines}
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     asked = [*project["dependencies"], *project["optional-dependencies"]["server"]]
-    asked += project["optional-dependencies"]["test"]
+    asked += project["optional-dependencies"]["test"] + project["optional-dependencies"]["docs"]
     for requirement in asked:
         name = re.match(r"[A-Za-z0-9._-]+", requirement)
         assert name is not None

@@ -2,7 +2,7 @@
 
 A proxy on that machine would make the whole world look near, so a request that came through one (it says so in a
 header), or that a page in a browser sent, is not near. A proxy that says nothing must keep /metrics to itself
-(docs/operations.md).
+(docs/how-to/operations.md).
 """
 
 import ipaddress

@@ -12,7 +12,7 @@ from archive.settings import CONFIG_VARIABLE, PREFIX, Settings, known_keys
 
 @click.command("settings")
 @click.option("--json", "as_json", is_flag=True, help="As a JSON object by key.")
-@click.option("--markdown", is_flag=True, help="All keys with their defaults, as docs/settings.md has them.")
+@click.option("--markdown", is_flag=True, help="All keys with their defaults, as Markdown.")
 @click.pass_obj
 def settings_command(context: Context, as_json: bool, markdown: bool) -> None:
     """The settings in force, and where each came from. Secrets are masked."""
@@ -29,7 +29,7 @@ def settings_command(context: Context, as_json: bool, markdown: bool) -> None:
 
 
 def settings_page() -> str:
-    """docs/settings.md: every key, by section, with its default and meaning."""
+    """The reference page of settings: every key, by section, with its default and meaning."""
     sections: dict[str, dict[str, Any]] = {}
     for key, field in known_keys().items():
         section, _, name = key.rpartition(".")
@@ -39,8 +39,8 @@ def settings_page() -> str:
 
 _PREFACE = f"""# Settings
 
-Written by `uraniborg settings --markdown`; a test holds it to the code. `uraniborg settings` shows what is in force and
-where each value came from. The later wins: defaults, `uraniborg.toml` (in the data folder, or the file that
+`uraniborg settings` shows what is in force and where each value came from; this page is what
+`uraniborg settings --markdown` prints. The later wins: defaults, `uraniborg.toml` (in the data folder, or the file that
 `{CONFIG_VARIABLE}` names), variables of the environment, options of the command line.
 
 In the file a key is `name` under `[section]`; in the environment it is `{PREFIX}SECTION__NAME`, a list with commas

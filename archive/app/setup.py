@@ -1,6 +1,6 @@
 """Bringing a database to what this release needs: migrations, the sky, views, rights, TAP_SCHEMA.
 
-Repeatable, and quick when there is nothing to do; `uraniborg db init`, `db migrate`, `demo` and `serve` all call it.
+Repeatable, and quick when there is nothing to do; `uraniborg db init`, `db migrate`, `restore` and `demo` all call it.
 """
 
 from collections.abc import Sequence

@@ -1,9 +1,9 @@
 """The three roles of the database and what each may do.
 
-owner   owns database, schemas and tables; runs migrations; serves nobody.
-writer  SELECT, INSERT, UPDATE, DELETE on the working schemas; makes tables in `cat` alone.
-reader  SELECT on the published schemas and TEMPORARY on the database; nothing else, so that a fault in the translator
-        of ADQL can neither write nor show what is not published.
+- owner: owns database, schemas and tables; runs migrations; serves nobody.
+- writer: SELECT, INSERT, UPDATE, DELETE on the working schemas; makes tables in `cat` alone.
+- reader: SELECT on the published schemas and TEMPORARY on the database; nothing else, so that a fault in the translator
+  of ADQL can neither write nor show what is not published.
 
 Here: making the roles (by an administrator of the server), granting them their rights (by the owner). Not here: who
 of the archive's users may see which row (archive.access), the schemas themselves (migrate.py).

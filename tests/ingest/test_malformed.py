@@ -1,4 +1,4 @@
-"""Every malformed file of the shared data has the verdict of docs/malformed.md; no damage raises anything else."""
+"""Every malformed file of the shared data has docs/explanation/malformed.md's verdict; no damage raises another."""
 
 import re
 from pathlib import Path
@@ -12,7 +12,7 @@ from ingest.findings import errors
 from tests.ingest.portraits import mappings, shared_files
 from tests.shared import shared_data
 
-TABLE = Path(__file__).resolve().parents[2] / "docs" / "malformed.md"
+TABLE = Path(__file__).resolve().parents[2] / "docs/explanation/malformed.md"
 ROW = re.compile(r"^\| `(?P<file>[^`]+)` \| (?P<verdict>accepted|quarantined)[^|]* \| (?P<codes>[^|]*) \|")
 
 

@@ -1,4 +1,4 @@
-"""Real Phase 3 files: each finding on them is argued in docs/phase3-real-files.md, which this holds to be true."""
+"""Real Phase 3 files: each finding is argued in docs/explanation/phase3-real-files.md, which this holds to be true."""
 
 import gzip
 import re
@@ -11,7 +11,7 @@ from phase3.check import Asked, Report, check_file, check_files, check_together,
 from phase3.rules.model import Rules
 from tests.shared import shared_data
 
-DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "phase3-real-files.md"
+DOCUMENT = Path(__file__).resolve().parents[2] / "docs/explanation/phase3-real-files.md"
 NOW_MJD = 61_000.0
 FILES = {
     "ADP.2016-06-01T14:07:30.135.fits": ("images", "phase3_MUSE_ADP.2016-06-01T14:07:30.134"),

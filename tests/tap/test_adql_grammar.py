@@ -14,7 +14,7 @@ from tap.adql.postgres import translate
 from tests.shared import SHARED, shared_data
 from tests.tap.adql_sky import SCHEMA, SpelledSphere
 
-DISPUTED = Path(__file__).resolve().parents[2] / "docs" / "adql-disputed.md"
+DISPUTED = Path(__file__).resolve().parents[2] / "docs/explanation/adql-disputed.md"
 
 
 def corpus(name: str) -> list[dict[str, object]]:
