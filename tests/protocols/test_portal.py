@@ -270,7 +270,7 @@ def test_a_footprint_is_drawn_where_the_image_lies(tab: Tab) -> None:
     tab.go(DATASET)
     seen = picture_of_sky(tab)
     region = tab.page.get_attribute("#place", "data-region") or ""
-    fov = 2.5 * float(tab.page.get_attribute("#place", "data-fov") or 0)
+    fov = 2 * float(tab.page.get_attribute("#place", "data-fov") or 0)
     ra, dec = (float(tab.page.get_attribute("#place", f"data-{name}") or "nan") for name in ("ra", "dec"))
     corners = np.array(region.split()[2:], dtype=float).reshape(-1, 2)
     x, y = tangent_plane((seen.shape[0], seen.shape[1]), ra, dec, fov).wcs_world2pix(

@@ -68,7 +68,7 @@ async function showHeader() {
 async function showPlace() {
   const { region, ra, dec, fov } = document.getElementById("place").dataset;
   const at = { ra: Number(ra ?? 0), dec: Number(dec ?? 0) };
-  const wanted = Math.min(Math.max(Number(fov) * 2.5, LEAST_FOV_DEG), 180);
+  const wanted = Math.min(Math.max(Number(fov) * 2, LEAST_FOV_DEG), 180);
   const sky = await openSky(element, { ...at, fov: ra === undefined ? 180 : wanted });
   sky.show([{ id: "this", region, ra: Number(ra), dec: Number(dec) }]);
   element.dataset.ready = "true";

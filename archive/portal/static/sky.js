@@ -15,7 +15,7 @@ const apart = (one, other) => Math.acos(Math.max(-1, Math.min(1, dot(one, other)
 // The survey to begin with: of those that hold the view's centre and are not much smaller than the view, the narrowest.
 function closest(surveys, view) {
   const centre = vector(view);
-  const holding = surveys.filter((each) => apart(vector(each), centre) <= each.fov / 2 && each.fov >= view.fov / 2);
+  const holding = surveys.filter((each) => apart(vector(each), centre) <= each.fov / 2 && each.fov >= view.fov / 3);
   return holding.sort((one, other) => one.fov - other.fov)[0] ?? surveys[0];
 }
 
