@@ -21,6 +21,7 @@ SLOW_FIRST = (
     "archive/test_database.py",
     "contracts/",
     "tap/test_running",
+    "docs/test_pages",
 )
 
 
