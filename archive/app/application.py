@@ -20,6 +20,7 @@ from archive.app.health import health_router
 from archive.app.metrics import ArchiveMetrics, NamesRoute, RequestMetrics, metrics_router
 from archive.app.opened import OpenedArchive
 from archive.app.wire import Compressed, Courtesies, HeadAsGet, TidyPaths
+from archive.portal.router import error_page
 from archive.served import ServedProtocol
 from archive.vo.capability import Capability, vosi_capabilities
 from archive.vo.errors import UnavailableError, UsageError
@@ -68,8 +69,9 @@ def application(
 
 
 async def _tell(request: Request, error: Exception) -> Response:
-    """What no route answers (404, 405), in the words of the archive's own faces."""
-    response = plain_document(archive_error(error), request)
+    """What no route answers (404, 405), in the words of the archive's own faces; a browser gets a page."""
+    is_browser = "application/xhtml+xml" in request.headers.get("accept", "")  # Java's text/html is no wish for a page
+    response = (error_page if is_browser else plain_document)(archive_error(error), request)
     if response.status_code == 405:
         response.headers["Allow"] = ", ".join(_allowed(request))
     return response

@@ -123,6 +123,15 @@ def test_mistakes_are_told_on_a_page(archive: Served) -> None:
     assert "page 10" not in got(archive, "/search?page=10").text_content()
 
 
+def test_what_no_route_answers_is_a_page_for_browsers_alone(archive: Served) -> None:
+    browser = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
+    assert "Not here" in got(archive, "/nowhere", 404, Accept=browser).text_content()
+    java = {"Accept": "text/html, image/gif, image/jpeg, */*; q=0.2"}
+    assert (
+        httpx.get(f"{archive.url}/nowhere", headers=java, timeout=60).headers["content-type"].startswith("text/plain")
+    )
+
+
 def test_resolver_names_and_coverage_are_for_everybody(archive: Served) -> None:
     found = httpx.get(f"{archive.url}/resolve", params={"name": "messier 031"}, timeout=60).json()
     assert found["places"] == [{"name": "M 31", "ra": 10.0, "dec": 20.0, "source": "targets of this archive"}]
