@@ -12,7 +12,7 @@ def portal_commands() -> None:
 
 @portal_commands.command("fetch")
 def fetch_command() -> None:
-    """Fetch Aladin Lite (GPL-3.0) by npm into this environment, for the pages' maps. `make install` does it."""
+    """Fetch Aladin Lite (GPL-3.0) and CodeMirror (MIT) by npm into this environment. `make install` does it."""
+    fetched = vendor.fetch()
     for package in vendor.PACKAGES:
-        fetched = vendor.fetch(package)
-        click.echo(f"{package.name} {package.version}: {'fetched' if fetched else 'there already'}")
+        click.echo(f"{package.name} {package.version}: {'fetched' if package in fetched else 'there already'}")

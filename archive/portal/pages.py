@@ -1,6 +1,8 @@
 """How a page is made: Jinja's templates, the files beside them, and what a browser may do with a page."""
 
+import base64
 import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -30,6 +32,10 @@ class StaticFiles:
         aladin = vendor.file_of(vendor.ALADIN_LITE, "dist/aladin.js")
         if aladin:
             self._files["aladin.js"] = aladin
+        modules = {each.name: vendor.file_of(each, each.files[0]) for each in vendor.CODEMIRROR}
+        self.modules = {name: path for name, path in modules.items() if path}
+        self._files.update({_script_name(name): path for name, path in self.modules.items()})
+        self.has_editor = len(self.modules) == len(vendor.CODEMIRROR)
         digest = hashlib.sha256()
         for name, path in self._files.items():
             digest.update(name.encode() + hashlib.sha256(path.read_bytes()).digest())
@@ -42,11 +48,22 @@ class StaticFiles:
         return (path.read_bytes(), _TYPES[path.suffix]) if path else None
 
 
+def _script_name(module: str) -> str:
+    """As what a module of npm's is served."""
+    return f"{module.removeprefix('@').replace('/', '-')}.js"
+
+
 class Pages:
     """Renders templates for one archive."""
 
     def __init__(self, *, title: str, description: str, public_url: str, version: str) -> None:
         self.static = StaticFiles()
+        root = root_of(public_url)
+        static = f"{root}/static/{self.static.mark}"
+        # Where browsers find the modules that CodeMirror's import from each other, and leave to let just this in.
+        import_map = json.dumps({"imports": {name: f"{static}/{_script_name(name)}" for name in self.static.modules}})
+        digest = base64.b64encode(hashlib.sha256(import_map.encode()).digest()).decode()
+        self._policy = POLICY.replace("script-src 'self'", f"script-src 'self' 'sha256-{digest}'")
         self._environment = Environment(
             loader=PackageLoader("archive.portal"),
             autoescape=select_autoescape(),
@@ -54,7 +71,6 @@ class Pages:
             trim_blocks=True,
             lstrip_blocks=True,
         )
-        root = root_of(public_url)
 
         def local(url: str) -> str:
             """The address within the archive, whatever name the browser reached it by."""
@@ -74,12 +90,17 @@ class Pages:
         )  # fmt: skip
         self._environment.globals.update(
             archive=title, description=description, url=public_url, root=root, version=version,
-            static=f"{root}/static/{self.static.mark}", has_aladin=self.static.has_aladin,
+            static=static, has_aladin=self.static.has_aladin, has_editor=self.static.has_editor, import_map=import_map,
             wavelengths=wording.wavelengths, counted=wording.counted, sexagesimal=wording.sexagesimal,
             urlencode=urlencode,
         )  # fmt: skip
 
     def html(self, template: str, context: Mapping[str, Any], status: int = 200, **headers: str) -> HTMLResponse:
         """A page as an answer."""
-        told = {"Content-Security-Policy": POLICY, "Cache-Control": "no-cache", "Vary": "Authorization", **headers}
+        told = {
+            "Content-Security-Policy": self._policy,
+            "Cache-Control": "no-cache",
+            "Vary": "Authorization",
+            **headers,
+        }
         return HTMLResponse(self._environment.get_template(template).render(context), status, told)

@@ -14,12 +14,16 @@ from archive.portal.pages import Pages
 from archive.portal.search import Search
 from archive.portal.service import PortalService, order_names, root_of
 from archive.vo.errors import ArchiveError, AuthenticationError, NotFoundError
+from archive.vo.formats import FORMATS
 from archive.vo.moc import moc_fits
 from archive.vo.routes import PlainRoute, TellingRoute, error_headers, provided
 from archive.vo.streaming import StreamedResponse
 
 MAP_WIDTH = 1440  # pixels
 COVERAGE_MAX_AGE_S = 300
+FIRST_QUERY = """SELECT TOP 100 dp_id, target_name, dataproduct_type, instrument_name, s_ra, s_dec, s_region
+FROM ivoa.obscore
+WHERE dataproduct_type = 'image'"""
 FOREVER = "public, max-age=31536000, immutable"
 
 
@@ -87,6 +91,18 @@ def dataset(request: Request, dp_id: str, user: Asker, service: Service, pages: 
 def collection(name: str, user: Asker, service: Service, pages: Rendering) -> Response:
     """A collection: what is in it, and what part of the sky it covers."""
     return pages.html("collection.html", service.collection(name, user))
+
+
+@pages_router.get("/query")
+def query(
+    service: Service,
+    pages: Rendering,
+    adql: Annotated[str, Query(max_length=100_000, description="To begin with")] = "",
+) -> Response:
+    """A page to ask in ADQL: an editor, the answer as a table and on the sky, downloads."""
+    formats = [(form.media_type, form.aliases[0] if form.aliases else form.media_type) for form in FORMATS]
+    context = {"adql": adql or FIRST_QUERY, "formats": formats, "surveys": service.surveys()}
+    return pages.html("query.html", context)
 
 
 @pages_router.get("/connect")

@@ -16,7 +16,7 @@ from astropy.io import fits
 from astropy.wcs import WCS
 from numpy.typing import NDArray
 from PIL import Image
-from playwright.sync_api import Browser
+from playwright.sync_api import Browser, Page
 
 from archive.portal import vendor
 from archive.portal.vendor import NpmPackage
@@ -178,7 +178,7 @@ def test_keys_alone_narrow_a_search(tab: Tab) -> None:
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_no_page_has_a_serious_fault_of_accessibility(browser: Browser, live: Live, scheme: Any) -> None:
-    vendor.fetch(AXE)
+    vendor.fetch([AXE])
     script = vendor.file_of(AXE, "axe.min.js")
     assert script is not None
     # The policy of the pages lets no script in that is not theirs.
@@ -207,6 +207,78 @@ def test_every_page_fits_a_telephone(browser: Browser, live: Live) -> None:
         for path in PAGES:
             page.goto(f"{live.url}{path}")
             assert page.evaluate("document.documentElement.scrollWidth") <= 400, path
+    finally:
+        opened.close()
+
+
+# The query page
+
+
+def ask(page: Page, query: str, button: str) -> None:
+    """Type a query into the editor and press a button."""
+    page.wait_for_selector("#ask[data-editor=ready]")
+    page.click(".cm-content")
+    page.keyboard.press("Control+a")
+    page.keyboard.insert_text(query)
+    page.click(button)
+
+
+def answered(page: Page) -> list[list[str]]:
+    page.wait_for_selector("#answer td")
+    return page.eval_on_selector_all(
+        "#answer tbody tr", "rows => rows.map(row => [...row.cells].map(cell => cell.innerText))"
+    )
+
+
+def test_a_query_is_answered_as_a_table_that_can_be_sorted_and_on_the_sky(tab: Tab, live: Live) -> None:
+    page = tab.go("/query")
+    query = "SELECT TOP 40 name, ra_deg, dec_deg, v_mag FROM cat.openngc_ngc WHERE v_mag IS NOT NULL ORDER BY v_mag"
+    ask(page, query, "#run")
+    rows = answered(page)
+    found = pyvo.dal.TAPService(f"{live.url}/tap").search(query)
+    assert [row[0] for row in rows] == [str(name) for name in found["name"]]
+    assert [float(row[1]) for row in rows] == pytest.approx(list(found["ra_deg"]))
+    page.click("#answer th:nth-child(3) button")
+    decs = [float(row[2]) for row in answered(page)]
+    assert decs == sorted(float(dec) for dec in found["dec_deg"])
+    page.wait_for_selector("#sky[data-ready=true]")
+    assert page.get_attribute("#sky", "data-shown") == "40"
+
+
+def test_a_job_is_run_and_its_result_shown(tab: Tab) -> None:
+    page = tab.go("/query")
+    ask(page, "SELECT COUNT(*) AS n FROM cat.tycho2_vt9_8", "#run-async")
+    assert answered(page) == [["231224"]]
+    assert "COMPLETED" in page.inner_text("#state")
+
+
+def test_tables_and_columns_are_completed(tab: Tab) -> None:
+    page = tab.go("/query")
+    page.wait_for_selector("#ask[data-editor=ready]")
+    page.click(".cm-content")
+    page.keyboard.press("Control+a")
+    page.keyboard.type("SELECT * FROM ivoa.obs")
+    page.wait_for_selector(".cm-tooltip-autocomplete li:has-text('obscore')")
+
+
+def test_an_answer_is_downloaded_in_the_form_that_was_chosen(tab: Tab) -> None:
+    page = tab.go("/query?adql=SELECT+TOP+2+dp_id+FROM+ivoa.obscore+ORDER+BY+dp_id")
+    page.wait_for_selector("#ask[data-editor=ready]")
+    page.select_option("#format", "text/csv;header=present")
+    with page.expect_download() as begun:
+        page.click("button[type=submit]")
+    assert Path(begun.value.path()).read_text().splitlines()[0] == "dp_id"
+
+
+def test_a_mistake_is_told_with_its_place_and_the_cursor_goes_there(browser: Browser, live: Live) -> None:
+    opened = browser.new_context()
+    try:
+        page = opened.new_page()
+        page.goto(f"{live.url}/query")
+        ask(page, "SELECT dp_id\nFORM ivoa.obscore", "#run")
+        assert "line 2, column 1" in page.inner_text("#problem pre")
+        page.keyboard.insert_text("!")
+        assert page.inner_text(".cm-content").splitlines()[-1].startswith("!FORM")
     finally:
         opened.close()
 
