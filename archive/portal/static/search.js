@@ -21,11 +21,13 @@ const rowOf = (id) => found.querySelector(`tr[data-id="${CSS.escape(id)}"]`);
 async function go(url, { push = true } = {}) {
   const asked = ++latest;
   found.setAttribute("aria-busy", "true");
-  let text = "";
-  try {
-    text = await (await fetch(url, { headers: { Accept: "text/html" } })).text();
-  } catch { /* the browser has a page for that */ }
+  const text = await fetch(url, { headers: { Accept: "text/html" } }).then((answer) => answer.text()).catch(() => null);
   if (asked !== latest) return; // a later click has overtaken this one
+  if (text === null) {
+    found.removeAttribute("aria-busy");
+    for (const id of ["count", "told"]) document.getElementById(id).textContent = "The archive does not answer; try again.";
+    return;
+  }
   const page = new DOMParser().parseFromString(text, "text/html");
   const fresh = page.getElementById("found");
   if (!fresh) { location.assign(url); return; } // an error, which has a page of its own
