@@ -1,9 +1,10 @@
 """What part of the sky the archive, or a collection of it, covers: a MOC, and a small map of it."""
 
 import io
-import threading
-import time
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import compress
+from operator import not_
 
 import numpy as np
 from astropy import units as u
@@ -12,6 +13,7 @@ from mocpy import MOC
 from numpy.typing import NDArray
 from PIL import Image
 
+from archive.portal.remembered import Remembered
 from archive.portal.search import literal
 from archive.portal.sources import Ask
 from archive.vo.errors import UsageError
@@ -19,6 +21,7 @@ from archive.vo.moc import moc_of_regions
 from archive.vo.regions import Point, Region, from_stcs
 
 WHOLE_SKY_SQUARE_DEGREES = 41_252.96
+MAP_WIDTH = 1440  # pixels
 MAP_ORDER = 6  # cells of 55 arcmin: a lone pointing is still to be seen on the map
 _MAP_INK = (74, 134, 190)  # on light and on dark paper alike
 _MAP_PALE = 0.22  # of the ink, where only surveys of much of the sky are
@@ -26,7 +29,7 @@ _FINER = 2  # pixels of the drawing, each way, that make one of the picture
 WIDE_SKY_FRACTION = 0.05  # a footprint of more than this is a survey of much of the sky
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Coverage:
     """What data sets cover. moc: all of it; pointed: without what covers much of the sky by itself.
 
@@ -40,6 +43,11 @@ class Coverage:
     @property
     def sky_fraction(self) -> float:
         return float(self.moc.sky_fraction)
+
+    @cached_property
+    def picture(self) -> bytes:
+        """The map that pages show: a second's work, done once."""
+        return mollweide(self, MAP_WIDTH)
 
 
 def mollweide(coverage: Coverage, width: int) -> bytes:
@@ -76,7 +84,7 @@ def _covered(moc: MOC) -> NDArray[np.float64]:
 
 
 class Coverages:
-    """The archive's coverage as of a while ago, made again when it is old."""
+    """What data sets cover, as of a while ago, of collections and of all."""
 
     def __init__(self, ask: Ask, *, order: int, most: int, look_again_s: float) -> None:
         """order: of the MOC's cells; most: footprints that are taken."""
@@ -84,28 +92,30 @@ class Coverages:
         self._order = order
         self._most = most
         self._look_again_s = look_again_s
-        self._guard = threading.Lock()
-        self._made: dict[str | None, tuple[float, Coverage]] = {}
+        nothing = MOC.new_empty(order)
+        self._nothing = Coverage(nothing, nothing, complete=True)
+        self._made: dict[str | None, Remembered[Coverage]] = {}
 
     def of(self, collection: str | None = None) -> Coverage:
         """Of a collection, or of everything; catalogues are left out, for they tell of the sky, and do not show it."""
-        with self._guard:  # one at a time: it is work, and the next who waits finds it done
-            when, made = self._made.get(collection, (float("-inf"), None))
-            if made is None or time.monotonic() - when > self._look_again_s:
-                made = self._make(collection)
-                self._made[collection] = (time.monotonic(), made)
-            return made
+        made = Remembered(lambda: self._make(collection), look_again_s=self._look_again_s)
+        found = self._made.setdefault(collection, made).value()
+        if found is self._nothing:  # the names that no collection has are endless
+            self._made.pop(collection, None)
+        return found
 
     def _make(self, collection: str | None) -> Coverage:
-        where = "s_region IS NOT NULL AND dataproduct_type <> 'measurements'"
+        where = "s_region IS NOT NULL AND COALESCE(dataproduct_type, '') <> 'measurements'"
         if collection is not None:
             where += f" AND obs_collection = {literal(collection)}"
         found = self._ask(f"SELECT s_region FROM ivoa.obscore WHERE {where}", maxrec=self._most + 1)
+        if not found.num_rows:
+            return self._nothing
         regions = [region for text in found[0].to_pylist()[: self._most] if (region := _region(text)) is not None]
-        wide = [region for region in regions if _sky_fraction(region) > WIDE_SKY_FRACTION]
-        pointed = moc_of_regions((region for region in regions if region not in wide), self._order)
-        whole = pointed.union(moc_of_regions(wide, self._order)) if wide else pointed
-        return Coverage(whole, pointed, complete=found.num_rows <= self._most)
+        is_wide = [_sky_fraction(region) > WIDE_SKY_FRACTION for region in regions]
+        pointed = moc_of_regions(compress(regions, map(not_, is_wide)), self._order)
+        wide = moc_of_regions(compress(regions, is_wide), self._order)
+        return Coverage(pointed.union(wide), pointed, complete=found.num_rows <= self._most)
 
 
 def _sky_fraction(region: Region) -> float:

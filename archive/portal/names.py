@@ -6,9 +6,7 @@ asked only where a setting names it. Coordinates and the index are pure; `Archiv
 
 import logging
 import re
-import threading
-import time
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,7 +16,9 @@ import pyarrow as pa
 from astropy.coordinates import SkyCoord
 from numpy.typing import NDArray
 
+from archive.holdings.catalogues import position_columns
 from archive.holdings.published import PublishedTables
+from archive.portal.remembered import Remembered
 from archive.portal.search import Place
 from archive.portal.sources import Ask
 from archive.vo.columns import Column, Table
@@ -35,7 +35,11 @@ _PLAIN = str.maketrans("−′″’”", "-'\"'\"")
 # Columns that hold names though no UCD says so: their usual names, and catalogues' numbers in columns named after them.
 _NAME_COLUMNS = {"name", "names", "common_name", "common_names", "identifiers", "main_id", "designation", "object"}
 _NUMBERED = {"m": "M", "ngc": "NGC", "ic": "IC", "hd": "HD", "hip": "HIP"}
-_MOST_SUGGESTED = 50
+# One row a name: ten thousand exposures of a field are one place.
+_TARGETS = (
+    "SELECT target_name, s_ra, s_dec FROM ivoa.obscore WHERE dp_id IN (SELECT MIN(dp_id) FROM ivoa.obscore "
+    "WHERE target_name IS NOT NULL AND s_ra IS NOT NULL GROUP BY target_name)"
+)
 
 
 def position(text: str) -> Place | None:
@@ -107,71 +111,48 @@ class NameIndex:
     def places(self, name: str) -> list[Place]:
         """Every place that goes by the name, the archive's own targets first; one a source."""
         key = normalised(name)
+        low, high = bisect_left(self.keys, key), bisect_right(self.keys, key)
+        _, firsts = np.unique(self.of[low:high], return_index=True)
         found: dict[str, Place] = {}
-        at = bisect_left(self.keys, key)
-        while key and at < len(self.keys) and self.keys[at] == key:
-            place = self._place(at)
+        for at in firsts if key else ():
+            place = self._place(low + int(at))
             found.setdefault(place.source, place)
-            at += 1
         return list(found.values())
 
     def beginning_with(self, text: str, most: int) -> list[Place]:
         """Names that begin so, in order, each once."""
         key = normalised(text)
-        found: dict[str, Place] = {}
+        found: list[Place] = []
         at = bisect_left(self.keys, key)
-        while key and at < len(self.keys) and self.keys[at].startswith(key) and len(found) < min(most, _MOST_SUGGESTED):
-            found.setdefault(self.keys[at], self._place(at))
-            at += 1
-        return list(found.values())
+        while key and at < len(self.keys) and self.keys[at].startswith(key) and len(found) < most:
+            found.append(self._place(at))
+            at = bisect_right(self.keys, self.keys[at], lo=at)  # a catalogue may have one name a million times
+        return found
 
     def _place(self, at: int) -> Place:
         return Place(self.names[at], float(self.ra[at]), float(self.dec[at]), self.sources[self.of[at]])
 
 
 class ArchiveNames:
-    """The archive's names as of a while ago, gathered again in the background when they are old."""
+    """The archive's names as of a while ago."""
 
     def __init__(self, ask: Ask, published: PublishedTables, *, most: int, look_again_s: float) -> None:
         """most: names that are held; a catalogue that would be too many is left out, and the log says so."""
         self._ask = ask
         self._published = published
         self._most = most
-        self._look_again_s = look_again_s
-        self._guard = threading.Lock()
-        self._index: NameIndex | None = None
-        self._looked = float("-inf")
+        self._index = Remembered(lambda: NameIndex.made_of(self._parts()), look_again_s=look_again_s)
 
     def index(self) -> NameIndex:
-        """The first time it is waited for; afterwards an old answer is better than a late one."""
-        if self._index is not None and time.monotonic() - self._looked < self._look_again_s:
-            return self._index
-        if self._index is None:
-            with self._guard:
-                if self._index is None:
-                    self._gather()
-        elif self._guard.acquire(blocking=False):
-            threading.Thread(target=self._again, daemon=True, name="names").start()
-        return self._index or NameIndex()
-
-    def _again(self) -> None:
         try:
-            self._gather()
-        finally:
-            self._guard.release()
-
-    def _gather(self) -> None:
-        try:
-            self._index = NameIndex.made_of(self._parts())
+            return self._index.value()
         except ArchiveError as problem:
             log.warning("the names of the archive could not be gathered: %s", problem)
-        finally:
-            self._looked = time.monotonic()
+            return NameIndex()
 
     def _parts(self) -> Iterator[Names]:
         left = self._most
-        targets = "SELECT target_name, s_ra, s_dec FROM ivoa.obscore WHERE target_name IS NOT NULL AND s_ra IS NOT NULL"
-        found = _first_of_each(self._ask(targets, maxrec=left))
+        found = self._ask(_TARGETS, maxrec=left)
         left -= found.num_rows
         yield Names("targets of this archive", found[0].combine_chunks(), *_degrees(found, 1))
         for one in self._published.tables().values():
@@ -180,19 +161,18 @@ class ArchiveNames:
                 yield part
 
     def _catalogue(self, table: Table, left: int) -> Iterator[Names]:
-        position = _position_columns(table)
+        position = position_columns(table)
         columns = [column for column in table.columns if _names_of(column)]
         if position is None or not columns or table.schema in ("tap_schema", "ivoa", "arc"):
             return
         if (table.rows or 0) * len(columns) > left:
             log.warning("%s is not searched for names: %s rows are too many (portal.names)", table.name, table.rows)
             return
+        ra, dec = (table.column(name).typed_name for name in position)
         for column in columns:
-            shown = ", ".join(each.typed_name for each in (column, *position))
-            ra, dec = (each.typed_name for each in position)
             found = self._ask(
-                f"SELECT {shown} FROM {table.name} WHERE {column.typed_name} IS NOT NULL AND {ra} IS NOT NULL "
-                f"AND {dec} IS NOT NULL",
+                f"SELECT {column.typed_name}, {ra}, {dec} FROM {table.name} "
+                f"WHERE {column.typed_name} IS NOT NULL AND {ra} IS NOT NULL AND {dec} IS NOT NULL",
                 maxrec=left,
             )
             names, parents = _several(found[0].combine_chunks(), _names_of(column) or _as_it_is)
@@ -200,27 +180,9 @@ class ArchiveNames:
             yield Names(table.title or table.name, names, lon[parents], lat[parents])
 
 
-def _first_of_each(found: pa.Table) -> pa.Table:
-    """One row a name: ten thousand exposures of a field are one place."""
-    if not found.num_rows:
-        return found
-    first = found.append_column("row", pa.array(np.arange(found.num_rows)))
-    rows = first.group_by(found.column_names[0]).aggregate([("row", "min")])["row_min"]
-    return found.take(rows)
-
-
 def _degrees(found: pa.Table, first: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     lon, lat = (found[at].to_numpy().astype(float) for at in (first, first + 1))
     return lon, lat
-
-
-def _position_columns(table: Table) -> tuple[Column, Column] | None:
-    """The one pair of main coordinates, ICRS; None if it has none."""
-    found = [
-        [column for column in table.columns if column.ucd == ucd]
-        for ucd in ("pos.eq.ra;meta.main", "pos.eq.dec;meta.main")
-    ]
-    return (found[0][0], found[1][0]) if all(len(each) == 1 for each in found) else None
 
 
 def _names_of(column: Column) -> Callable[[str], list[str]] | None:

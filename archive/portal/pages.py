@@ -74,7 +74,7 @@ class Pages:
 
         def local(url: str) -> str:
             """The address within the archive, whatever name the browser reached it by."""
-            return root + url.removeprefix(public_url) if url.startswith(public_url) else url
+            return root + url.removeprefix(public_url) if url.startswith(f"{public_url}/") else url
 
         def for_maps(surveys: Sequence[Survey]) -> list[dict[str, object]]:
             """The surveys as sky.js takes them."""

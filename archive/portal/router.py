@@ -9,17 +9,15 @@ from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Resp
 from archive.access.identity import User
 from archive.access.router import current_user
 from archive.portal import names, wording
-from archive.portal.coverage import mollweide
 from archive.portal.pages import Pages
 from archive.portal.search import Search
 from archive.portal.service import PortalService, order_names, root_of
 from archive.vo.errors import ArchiveError, AuthenticationError, NotFoundError
 from archive.vo.formats import FORMATS
 from archive.vo.moc import moc_fits
-from archive.vo.routes import PlainRoute, TellingRoute, error_headers, provided
+from archive.vo.routes import PlainRoute, TellingRoute, error_headers, provided, words
 from archive.vo.streaming import StreamedResponse
 
-MAP_WIDTH = 1440  # pixels
 COVERAGE_MAX_AGE_S = 300
 FIRST_QUERY = """SELECT TOP 100 dp_id, target_name, dataproduct_type, instrument_name, s_ra, s_dec, s_region
 FROM ivoa.obscore
@@ -34,7 +32,7 @@ def error_page(error: ArchiveError, request: Request) -> Response:
     if error.status == AuthenticationError.status:
         # A browser that is shown a challenge for the page would ask for a password before it shows the page.
         headers.pop("WWW-Authenticate", None)
-    return pages.html("error.html", {"status": error.status, "message": str(error)}, error.status, **headers)
+    return pages.html("error.html", {"status": error.status, "message": words(error, request)}, error.status, **headers)
 
 
 class PageRoute(TellingRoute):
@@ -87,7 +85,7 @@ def dataset(request: Request, dp_id: str, user: Asker, service: Service, pages: 
     return pages.html("dataset.html", {**found, "snippets": snippets})
 
 
-@pages_router.get("/collections/{name}")
+@pages_router.get("/collections/{name:path}")
 def collection(name: str, user: Asker, service: Service, pages: Rendering) -> Response:
     """A collection: what is in it, and what part of the sky it covers."""
     return pages.html("collection.html", service.collection(name, user))
@@ -171,7 +169,7 @@ def coverage(
     kept = {"Cache-Control": f"public, max-age={COVERAGE_MAX_AGE_S}"}
     match form:
         case "png":
-            return Response(mollweide(covered, MAP_WIDTH), headers=kept, media_type="image/png")
+            return Response(covered.picture, headers=kept, media_type="image/png")
         case "fits":
             return Response(moc_fits(moc), headers=kept, media_type="application/fits")
         case "json":

@@ -138,7 +138,7 @@ class Search:
         if self.since:
             parts.append(f"t_max >= {mjd(self.since)}")
         if self.until:
-            parts.append(f"t_min < {mjd(self.until + timedelta(days=1))}")
+            parts.append(f"t_min < {mjd(self.until) + 1}")
         for facet in FACETS:
             values = self.chosen.get(facet.name, ())
             if values and facet.name != without:

@@ -139,7 +139,7 @@ class PortalService:
     def collections(self) -> list[dict[str, Any]]:
         """Each collection of data sets: how many, of what kinds."""
         found = self._rows(
-            "SELECT obs_collection, dataproduct_type, COUNT(*) AS n, MAX(publication_date) AS latest "
+            "SELECT obs_collection, dataproduct_type, COUNT(*) AS n "
             "FROM ivoa.obscore GROUP BY obs_collection, dataproduct_type ORDER BY obs_collection, n DESC",
             MOST_COLLECTIONS * 10,
         )
@@ -148,7 +148,6 @@ class PortalService:
             one = made.setdefault(row["obs_collection"], {"name": row["obs_collection"], "n": 0, "kinds": []})
             one["n"] += row["n"]
             one["kinds"].append((row["dataproduct_type"], row["n"]))
-            one["latest"] = max(str(row["latest"]), one.get("latest", ""))
         return list(made.values())
 
     def collection(self, name: str, user: User) -> dict[str, Any]:
@@ -274,8 +273,10 @@ class PortalService:
             found = self._rows(search.facet_adql(facet, self._limits.facet_rows), self._limits.facet_values)
             counts: dict[str, int | None] = {str(row["v"]): row["n"] for row in found if row["v"] not in (None, "")}
             chosen = search.chosen.get(facet.name, ())
-            for value in chosen:  # what was chosen stays to be seen, though nothing has it any more
-                counts.setdefault(value, 0)
+            # What was chosen stays to be seen: nothing has it any more, or so few that it is not among those told.
+            unlisted = 0 if len(found) < self._limits.facet_values else None
+            for value in chosen:
+                counts.setdefault(value, unlisted)
             values = [(value, _told(facet, value), count, value in chosen) for value, count in counts.items()]
             if values:
                 made.append(FacetValues(facet, values))

@@ -3,8 +3,8 @@
 import logging
 import re
 from collections import OrderedDict
+from http.client import HTTPException
 from threading import Lock
-from urllib.error import URLError
 from urllib.parse import quote
 from urllib.request import Request, urlopen
 
@@ -35,7 +35,7 @@ class Sesame:
         try:
             with urlopen(request, timeout=self._timeout_s) as answer:
                 text = answer.read(_MOST_BYTES).decode("utf-8", "replace")
-        except (URLError, OSError, ValueError) as problem:
+        except (HTTPException, OSError, ValueError) as problem:
             log.warning("the name resolver does not answer: %s", problem)
             return []
         match = _PLACE.search(text)

@@ -8,11 +8,13 @@ from astropy import units as u
 from astropy.coordinates import Latitude, Longitude, SkyCoord
 from astropy.io import fits
 from mocpy import MOC
+from numpy.typing import NDArray
 
 from archive.vo.regions import Circle, Point, Polygon, Range, Region
 
 _J_ORDER = 13  # the deepest whose numbers fit 32 bits (MOC 2.0 §4.3.1)
-_WHOLE_SKY_DEG = 180.0
+_HALF_SKY_DEG = 90.0
+_WIDEST_CELL_DEG = 120.0  # across a cell of order 0, by far
 _THIN_DEG = 1e-3 / 3600
 
 
@@ -22,22 +24,21 @@ def moc_of_regions(regions: Iterable[Region], order: int) -> MOC:
     A position is the cell it lies in.
     """
     circles: list[Circle] = []
+    wide: list[Circle] = []
     points: list[Point] = []
     parts: list[MOC] = []
-    outlines: list[SkyCoord] = []
+    outlines: dict[int, list[NDArray[np.float64]]] = {}
     for region in regions:
         match region:
             case Circle():
-                circles.append(region)
+                (circles if region.radius <= _HALF_SKY_DEG else wide).append(region)
             case Point():
                 points.append(region)
             case Polygon():
                 ra, dec = np.transpose(region.vertices)
-                outlines.append(SkyCoord(ra, dec, unit="deg"))
+                outlines.setdefault(len(ra), []).extend((ra % 360.0, dec))
             case Range():
                 parts.append(_range(region, order))
-    if any(circle.radius >= _WHOLE_SKY_DEG for circle in circles):
-        return MOC.from_depth29_ranges(0, np.array([[0, 12 << 58]], np.uint64))
     if points:
         ra, dec = (np.array([getattr(point, name) for point in points]) for name in ("ra", "dec"))
         parts.append(MOC.from_lonlat(ra * u.deg, dec * u.deg, max_norder=order))
@@ -45,11 +46,21 @@ def moc_of_regions(regions: Iterable[Region], order: int) -> MOC:
         centres = np.array([(circle.ra, circle.dec, circle.radius) for circle in circles])
         lon, lat = Longitude(centres[:, 0], u.deg), Latitude(centres[:, 1], u.deg)
         parts += MOC.from_cones(lon=lon, lat=lat, radius=centres[:, 2] * u.deg, max_depth=order)
-    if outlines:
-        parts += MOC.from_polygons(outlines, max_depth=order)
+    for lines in outlines.values():  # of as many vertices each: an array, which is a hundred times as fast as SkyCoords
+        parts += MOC.from_polygons(np.array(lines), max_depth=order)
+    parts += [_wide(circle, order) for circle in wide]
     if not parts:
         return MOC.new_empty(order)
     return parts[0].union(*parts[1:]) if len(parts) > 1 else parts[0]
+
+
+def _wide(circle: Circle, order: int) -> MOC:
+    """A circle of more than half the sky, by what it leaves out: mocpy's cones lose cells from 160 degrees on."""
+    left_out = 180.0 - circle.radius - _WIDEST_CELL_DEG / (1 << order)
+    if left_out <= 0:
+        return MOC.from_depth29_ranges(0, np.array([[0, 12 << 58]], np.uint64))
+    lon, lat = Longitude(circle.ra + 180.0, u.deg), Latitude(-circle.dec, u.deg)
+    return MOC.from_cone(lon=lon, lat=lat, radius=left_out * u.deg, max_depth=order).complement()
 
 
 def _range(region: Range, order: int) -> MOC:

@@ -3,6 +3,8 @@
 import io
 
 import numpy as np
+import pyarrow as pa
+import pytest
 from astropy import units as u
 from astropy.coordinates import SkyCoord
 from hypothesis import given, settings
@@ -10,7 +12,7 @@ from hypothesis import strategies as st
 from mocpy import MOC
 from PIL import Image
 
-from archive.portal.coverage import Coverage, mollweide
+from archive.portal.coverage import Coverage, Coverages, mollweide
 from archive.vo.moc import moc_fits, moc_of_regions
 from archive.vo.regions import Circle, Point, Polygon, Range, Region
 
@@ -72,6 +74,41 @@ def test_positions_and_the_whole_sky() -> None:
     assert moc_of_regions([Circle(0, 0, 180)], ORDER).sky_fraction == 1
     assert moc_of_regions([Range(0, 360, -90, 90)], ORDER).sky_fraction == 1
     assert moc_of_regions([], ORDER).empty()
+
+
+@pytest.mark.parametrize("radius", [91.0, 140.0, 165.0, 175.0, 179.9])
+def test_a_circle_of_more_than_half_the_sky_leaves_out_no_more_than_the_rest(radius: float) -> None:
+    moc = moc_of_regions([Circle(33.0, 12.0, radius)], ORDER)
+    apart = SkyCoord(33.0, 12.0, unit="deg").separation(SkyCoord(RA, DEC, unit="deg")).deg
+    covered = moc.contains_lonlat(RA * u.deg, DEC * u.deg)
+    assert covered[apart <= radius].all()
+    assert not covered[apart > radius + 3 * CELL_DEG].any()
+
+
+def test_a_polygon_may_touch_the_first_meridian_from_either_side() -> None:
+    east, west = Polygon(((0, -1), (0, 1), (2, 0))), Polygon(((360, -1), (358, 0), (360, 1)))
+    moc = moc_of_regions([east, west, Polygon(((1, -1), (1, 1), (3, 1), (3, -1)))], ORDER)
+    assert moc.contains_lonlat([0.5, 359.5, 2.5] * u.deg, [0, 0, 0.5] * u.deg).all()
+    assert moc.sky_fraction < 20 / 41_252
+
+
+def test_only_what_has_a_coverage_is_remembered() -> None:
+    asked: list[str] = []
+
+    def ask(adql: str, *, maxrec: int) -> pa.Table:
+        asked.append(adql)
+        regions = [] if "'none" in adql else ["CIRCLE ICRS 10 20 1", "CIRCLE ICRS 0 0 60", "nonsense"]
+        return pa.table({"s_region": pa.array(regions, pa.string())})
+
+    coverages = Coverages(ask, order=ORDER, most=3, look_again_s=300)
+    for number in range(3):
+        assert coverages.of(f"none{number}").moc.empty()
+        assert coverages.of("one") is coverages.of("one")
+    assert len(asked) == 4
+    assert list(coverages._made) == ["one"]
+    assert coverages.of("one").pointed == moc_of_regions([Circle(10, 20, 1)], ORDER)
+    assert coverages.of("one").sky_fraction > 0.25
+    assert coverages.of("one").picture is coverages.of("one").picture
 
 
 def test_a_range_as_thin_as_a_point_is_where_it_is() -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from urllib.parse import quote, urlencode
 
 import httpx
 import pytest
@@ -15,6 +16,7 @@ from tests.made.holdings import hold
 from tests.served import Served, beside, served
 
 TOMORROW = datetime.now(UTC) + timedelta(days=1)
+ODD = "surveys/it's <b>& %"
 HOSTILE = "<script>alert('x')</script>\" onload=\"y"
 
 
@@ -51,7 +53,7 @@ def archive(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> Ite
             hold(
                 connection, "p/secret.fits", b"s", rights="secure", release_date=TOMORROW, **image, target_name="Secret"
             )
-            hold(connection, "p/it's <b>& %.fits", b"h", **image, target_name=HOSTILE)
+            hold(connection, "p/it's <b>& %.fits", b"h", **image, target_name=HOSTILE, obs_collection=ODD)
             hold(connection, "p/calibration.fits", b"k", kind="mcalib", header=[])
         access.add_user(writer, "tycho")
         access.add_grant(writer, Grant("user:tycho", "all", "", "data", None, None), granted_by="test")
@@ -82,21 +84,22 @@ def test_what_is_proprietary_is_shown_and_what_is_secret_is_not(archive: Served)
 
 
 def test_hostile_text_is_only_text(archive: Served) -> None:
-    for path in (
-        "/",
-        "/search?q=10+20&radius=1&order=target&page=1",
-        "/search?page=4",
-        "/collections/made",
-        f"/search?q={HOSTILE}",
-    ):
-        answer = httpx.get(f"{archive.url}{path}", timeout=60, params=None)
-        if answer.status_code == 404:
-            continue
-        assert "<script>alert" not in answer.text
-        assert 'onload="y' not in answer.text.replace("&#34;", "")
+    for path in ("/", "/search?q=10+20&radius=1", f"/search?{urlencode({'q': HOSTILE})}", f"/collections/{quote(ODD)}"):
+        page = got(archive, path)
+        assert HOSTILE in page.text_content() or HOSTILE in page.xpath("//input[@id='q']/@value"), path
+        assert all(script.get("src") and not script.text for script in page.iter("script")), path
+        assert page.xpath("//@*[starts-with(name(), 'on')]") == [], path
     page = got(archive, "/datasets/p/it%27s%20%3Cb%3E%26%20%25.fits")
     assert page.findtext(".//h1") == HOSTILE
     assert page.find(".//a[@id='download']").get("href") == "/files/p/it%27s%20%3Cb%3E%26%20%25.fits"
+
+
+def test_a_collection_of_any_name_has_its_page(archive: Served) -> None:
+    (link,) = got(archive, "/").xpath("//section[@id='collections']//a[contains(text(), 'surveys/')]/@href")
+    page = got(archive, link)
+    assert page.findtext(".//h1") == ODD
+    (found,) = page.xpath("//a[@class='button']/@href")
+    assert listed(got(archive, found)) == ["p/it's <b>& %.fits"]
 
 
 def test_pages_follow_each_other_without_a_gap(archive: Served) -> None:
@@ -120,7 +123,18 @@ def test_mistakes_are_told_on_a_page(archive: Served) -> None:
     assert "radius takes degrees" in got(archive, "/search?radius=north", 400).text_content()
     assert "there is no data set" in got(archive, "/datasets/nothing", 404).text_content()
     assert "there is no collection" in got(archive, "/collections/none", 404).text_content()
-    assert "page 10" not in got(archive, "/search?page=10").text_content()
+    assert "There are 4 pages" in got(archive, "/search?page=10").text_content()
+
+
+def test_the_page_of_a_fault_of_ours_names_the_request(archive: Served) -> None:
+    def broken() -> None:
+        raise KeyError("gone")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(archive.archive.published, "tables", broken)
+        answer = httpx.get(f"{archive.url}/", timeout=60)
+    assert answer.status_code == 500
+    assert answer.headers["X-Request-ID"] in html.fromstring(answer.text).findtext(".//p[@class='lead']")
 
 
 def test_what_no_route_answers_is_a_page_for_browsers_alone(archive: Served) -> None:
@@ -144,9 +158,8 @@ def test_resolver_names_and_coverage_are_for_everybody(archive: Served) -> None:
 
 def test_below_another_sites_root_every_address_has_its_place(archive: Served) -> None:
     with beside(archive, server__public_url="https://observatory.example/archive") as other:
-        page = html.fromstring(httpx.get(f"{other.url}/search", timeout=60).text)
-        addresses = [
-            each.get("href") or each.get("src") or each.get("action")
-            for each in page.xpath("//*[@href or @src or @action]")
-        ]
-        assert all(address.startswith(("/archive/", "#")) for address in addresses if address), addresses
+        for path in ("/", "/search?q=10+20", "/datasets/p/open1.fits", "/collections/made", "/connect", "/docs"):
+            page = got(other, path)
+            addresses = page.xpath("//@href | //@src | //@action | //@data-url | //@data-root")
+            assert len(addresses) > 10
+            assert all(address.startswith(("/archive", "#")) for address in addresses), (path, addresses)

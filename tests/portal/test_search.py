@@ -80,3 +80,7 @@ def test_what_makes_no_sense_is_told(items: list[tuple[str, str]], told: str) ->
 def test_a_level_that_is_no_number_is_told() -> None:
     with pytest.raises(UsageError, match="level takes numbers"):
         Search.from_items([("level", "2) OR (1=1")]).adql()
+
+
+def test_the_last_day_of_the_calendar_is_a_day() -> None:
+    assert "t_min < 2973484" in Search.from_items([("to", "9999-12-31")]).adql()

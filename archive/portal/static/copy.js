@@ -1,5 +1,6 @@
-// Buttons that copy the text beside them.
+// Buttons that copy the text beside them: where the browser lets a page do it, over HTTPS or on this machine.
 export function copyButtons(within) {
+  if (!navigator.clipboard) return;
   for (const button of within.querySelectorAll("button.copy")) {
     button.hidden = false;
     button.addEventListener("click", async () => {

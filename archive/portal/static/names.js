@@ -13,8 +13,8 @@ document.addEventListener("input", (event) => {
 
 async function offer(text) {
   const asked = ++latest;
-  const answer = await fetch(`${root}/names?${new URLSearchParams({ prefix: text, most: "10" })}`);
-  if (!answer.ok || asked !== latest) return;
+  const answer = await fetch(`${root}/names?${new URLSearchParams({ prefix: text, most: "10" })}`).catch(() => null);
+  if (!answer?.ok || asked !== latest) return;
   const places = await answer.json();
   document.getElementById("known").replaceChildren(...places.map((place) => {
     const option = document.createElement("option");

@@ -6,7 +6,8 @@ import { openSky, viewOf } from "./sky.js";
 const root = document.body.dataset.root;
 const found = document.getElementById("found");
 const skyElement = document.getElementById("sky");
-let sky, latest = 0;
+const here = () => location.pathname + location.search;
+let sky, latest = 0, shown = here();
 
 const degrees = (text) => (text === undefined ? NaN : Number(text));
 const rows = () => [...found.querySelectorAll("tr[data-id]")].map((row) => (
@@ -20,21 +21,31 @@ const rowOf = (id) => found.querySelector(`tr[data-id="${CSS.escape(id)}"]`);
 async function go(url, { push = true } = {}) {
   const asked = ++latest;
   found.setAttribute("aria-busy", "true");
-  const answer = await fetch(url, { headers: { Accept: "text/html" } });
-  const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+  const text = await fetch(url, { headers: { Accept: "text/html" } }).then((answer) => answer.text()).catch(() => null);
   if (asked !== latest) return; // a later click has overtaken this one
+  if (text === null) {
+    found.removeAttribute("aria-busy");
+    for (const id of ["count", "told"]) document.getElementById(id).textContent = "The archive does not answer; try again.";
+    return;
+  }
+  const page = new DOMParser().parseFromString(text, "text/html");
   const fresh = page.getElementById("found");
   if (!fresh) { location.assign(url); return; } // an error, which has a page of its own
   if (push) history.pushState(null, "", url);
+  shown = here();
   for (const name of ["ra", "dec", "radius"]) {
     if (fresh.dataset[name] === undefined) delete found.dataset[name]; else found.dataset[name] = fresh.dataset[name];
   }
-  const focused = document.activeElement?.classList.contains("facet") ? document.activeElement.textContent : null;
+  const { id, dataset: { value } } = document.activeElement;
+  const wasFound = found.contains(document.activeElement);
   const opened = new Map([...found.querySelectorAll("details")].map((each) => [each.querySelector("summary").textContent, each.open]));
   found.replaceChildren(...fresh.childNodes);
   for (const each of found.querySelectorAll("details")) each.open = opened.get(each.querySelector("summary").textContent) ?? each.open;
   document.getElementById("form").replaceChildren(...page.getElementById("form").childNodes);
-  if (focused) [...found.querySelectorAll(".facet")].find((each) => each.textContent.split(/\s+\d/)[0] === focused.split(/\s+\d/)[0])?.focus();
+  // The focus stays with what was worked; where that is gone, a page's link for one, it goes to where results begin.
+  const facet = value && found.querySelector(`.facet[data-value="${CSS.escape(value)}"]`);
+  (facet || (id && document.getElementById(id)) || (wasFound && document.getElementById("count")))?.focus?.();
+  document.getElementById("told").textContent = document.getElementById("count").textContent;
   found.removeAttribute("aria-busy");
   copyButtons(found);
   if (sky) { sky.show(rows()); sky.goTo(viewOf(rows(), place())); }
@@ -42,7 +53,7 @@ async function go(url, { push = true } = {}) {
 
 function searchUrl(form) {
   const given = new URLSearchParams();
-  for (const [name, value] of new FormData(form)) if (value.trim() && !(name === "radius" && Number(value) === 0.25)) given.append(name, value);
+  for (const [name, value] of new FormData(form)) if (value.trim()) given.append(name, value);
   return `${root}/search?${given}`;
 }
 
@@ -61,7 +72,7 @@ document.addEventListener("click", (event) => {
 document.addEventListener("keydown", (event) => { // what calls itself a checkbox is worked by the space bar too
   if (event.key === " " && event.target.classList?.contains("facet")) { event.preventDefault(); event.target.click(); }
 });
-addEventListener("popstate", () => go(location.href, { push: false }));
+addEventListener("popstate", () => { if (here() !== shown) go(location.href, { push: false }); }); // not for a mere #content
 
 function mark(event, isMarked) {
   const row = event.target.closest?.("tr[data-id]");
