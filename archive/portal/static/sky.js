@@ -23,9 +23,10 @@ export async function openSky(element, view) {
   const { default: A } = await import("./aladin.js");
   await A.init;
   const surveys = JSON.parse(element.dataset.surveys);
+  // No HiPS: an empty list, for anything else that is nothing makes Aladin look for one.
   const base = closest(surveys, view);
   const aladin = A.aladin(element, {
-    survey: base ? whole(base.path) : null, hipsList: surveys.map(({ path, title }) => ({ url: whole(path), id: whole(path), name: title })),
+    survey: base ? whole(base.path) : [], hipsList: surveys.map(({ path, title }) => ({ url: whole(path), id: whole(path), name: title })),
     target: `${view.ra} ${view.dec >= 0 ? "+" : ""}${view.dec}`, fov: view.fov, cooFrame: "ICRS", log: false, samp: false,
     projection: view.fov > 120 ? "AIT" : "TAN", backgroundColor: "rgb(14, 18, 24)",
     showReticle: false, showLayersControl: false, showShareControl: false, showSimbadPointerControl: false,
