@@ -325,6 +325,65 @@ def test_the_nearest_are_found_and_by_index_where_there_is_one_for_it(sky: Datab
     assert by_index is (sky.sphere.name == "pgsphere" and not query.endswith(", id"))
 
 
+# ---- against numpy
+
+
+def unit(ra: Any, dec: Any) -> Any:
+    a, d = np.radians(ra), np.radians(dec)
+    return np.stack([np.cos(d) * np.cos(a), np.cos(d) * np.sin(a), np.sin(d)], axis=-1)
+
+
+def searches(seed: int, count: int) -> Iterator[tuple[str, Any]]:
+    """Conditions of random cones, convex polygons and boxes, small to wide, with the stars' margin: inside above 0."""
+    rng = np.random.default_rng(seed)
+    stars = unit(SKY.ra.deg, SKY.dec.deg)
+    for number in range(count):
+        ra, dec = rng.uniform(0, 360), np.degrees(np.arcsin(rng.uniform(-1, 1)))
+        size = 10 ** rng.uniform(-0.5, 1.5)
+        centre, east = unit(ra, dec), unit(ra + 90, 0)
+        north = np.cross(centre, east)
+        if number % 3 == 0:
+            yield f"DISTANCE(POINT({ra}, {dec}), POINT(ra, dec)) <= {size}", stars @ centre - np.cos(np.radians(size))
+            continue
+        if number % 3 == 1:  # the tangent plane's rectangle (ADQL 2.1 §4.2.9)
+            width, height = size, size * rng.uniform(0.3, 1)
+            x, y, depth = stars @ east, stars @ north, stars @ centre
+            reach = [depth * np.tan(np.radians(half / 2)) - abs(along) for half, along in ((width, x), (height, y))]
+            yield f"1 = CONTAINS(POINT(ra, dec), BOX({ra}, {dec}, {width}, {height}))", np.minimum(*reach)
+            continue
+        angles = np.sort(rng.uniform(0, 2 * np.pi, 7))
+        if np.diff(np.append(angles, angles[0] + 2 * np.pi)).max() > 2.5:
+            angles = np.linspace(0, 5, 6)
+        rim = np.tan(np.radians(size)) * (np.outer(np.cos(angles), east) + np.outer(np.sin(angles), north)) + centre
+        corners = SkyCoord(*rim.T, representation_type="cartesian").spherical
+        sides = np.cross(rim, np.roll(rim, -1, axis=0))
+        sides /= np.linalg.norm(sides, axis=1)[:, None]
+        numbers = ", ".join(f"{a}, {d}" for a, d in zip(corners.lon.deg, corners.lat.deg, strict=True))
+        yield f"1 = CONTAINS(POINT(ra, dec), POLYGON({numbers}))", (stars @ sides.T).min(axis=1)
+
+
+def test_random_searches_find_what_numpy_finds(sky: Database) -> None:
+    found_any = 0
+    for condition, margin in searches(seed=12, count=240):
+        found = np.zeros(ROWS, bool)
+        found[[row["id"] for row in sky.ask(f"SELECT id FROM sky.stars WHERE {condition}")]] = True
+        clear = abs(margin) > 1e-11
+        assert (found == (margin > 0))[clear].all(), condition
+        found_any += found.any()
+    assert found_any > 120
+
+
+def test_a_match_finds_the_pairs_that_numpy_finds(sky: Database) -> None:
+    stars = unit(SKY.ra.deg, SKY.dec.deg)
+    told = np.argwhere(stars[:400] @ stars.T > np.cos(np.radians(1.5)))
+    rows = sky.ask(
+        "SELECT t.id AS t, s.id AS s FROM (SELECT id, ra, dec FROM sky.stars WHERE id < 400) AS t"
+        " JOIN sky.stars AS s ON 60 * DISTANCE(s.ra, s.dec, t.ra, t.dec) < 90"
+    )
+    assert {(row["t"], row["s"]) for row in rows} == set(map(tuple, told.tolist()))
+    assert len(rows) > 1000
+
+
 # ---- whatever is asked
 
 
