@@ -266,6 +266,7 @@ def __getattr__(name: str) -> Any:
         "token": "archive.access.commands:token_commands",
         "grant": "archive.access.commands:grant_commands",
         "phase3": "phase3.commands:phase3_commands",
+        "tap": "tap.commands:tap_commands",
         "portal": "archive.portal.commands:portal_commands",
         "doctor": "archive.app.commands:doctor_command",
         "backup": "archive.app.backup_commands:backup_command",

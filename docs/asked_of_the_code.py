@@ -1,6 +1,6 @@
 """A Sphinx extension: what the reference says is asked of the code while the site is built, so that it is true.
 
-`{asked} settings` (or `endpoints`, `tables`, `errors`, `modules PACKAGE`) stands in a page for the Markdown that a
+`{asked} settings` (or `endpoints`, `tables`, `functions`, `errors`, `modules PACKAGE`) stands in a page for the Markdown that a
 function below returns.
 """
 
@@ -24,6 +24,9 @@ from archive.app.settings_command import settings_page
 from archive.holdings.declared import SCHEMAS
 from archive.settings import Loaded
 from archive.vo import errors
+from tap.adql.functions import ADQL_FUNCTIONS
+from tap.adql.geometry import GEOMETRY
+from tap.adql.user_functions import USER_DEFINED
 
 
 def settings() -> str:
@@ -73,6 +76,21 @@ def _table(table: Any) -> Iterator[str]:
         yield row(f"`{column.name}`", kind, column.unit or "", column.ucd or "", column.description or "")
 
 
+def functions() -> str:
+    """Every function that a query may call, with the examples of the user-defined ones."""
+    shapes = [row(f"`{one.usage}`", one.description) for one in GEOMETRY.values()]
+    adql = [row(f"`{one.form}`", one.description) for one in ADQL_FUNCTIONS.values()]
+    ours = [
+        row(f"`{one.form}`", one.description, " ".join(f"`{example.call}`" for example in one.examples))
+        for one in USER_DEFINED
+    ]
+    head = ["| function | what it gives |", "|---|---|"]
+    return "\n".join(
+        ["## Geometry", "", *head, *shapes, "", "## Mathematics, text, aggregates", "", *head, *adql, ""]
+        + ["## User-defined functions", "", "| function | what it gives | example |", "|---|---|---|", *ours]
+    )
+
+
 def error_table() -> str:
     """What can go wrong, with the status of HTTP that tells it."""
     found = [one for one in vars(errors).values() if isinstance(one, type) and issubclass(one, errors.ArchiveError)]
@@ -104,6 +122,7 @@ ANSWERS: Mapping[str, Callable[..., str]] = {
     "settings": settings,
     "endpoints": endpoints,
     "tables": tables,
+    "functions": functions,
     "errors": error_table,
     "modules": modules,
 }

@@ -135,7 +135,7 @@ class TapService:
         published = self._published.tables()
         known, schema = self._schema
         if known is not published:
-            schema = PublishedSchema({name: PublishedTable(one.table, one.sql_name) for name, one in published.items()})
+            schema = published_schema(published)
             self._schema = (published, schema)
         if not uploads:
             return schema
@@ -176,6 +176,11 @@ class Prepared:
 
     def cancel(self) -> None:
         self.running.cancel()
+
+
+def published_schema(published: Mapping[str, Published]) -> PublishedSchema:
+    """The published tables as the translator knows them."""
+    return PublishedSchema({name: PublishedTable(one.table, one.sql_name) for name, one in published.items()})
 
 
 def told_apart(columns: Sequence[Column]) -> tuple[Column, ...]:

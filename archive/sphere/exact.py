@@ -11,12 +11,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from importlib import resources
 
-from archive.sphere.sphere import BoxSql, CircleSql, PointSql, PolygonSql, RangeSql, RegionSql, Shape
+from archive.sphere.sphere import BoxSql, CircleSql, MocSql, PointSql, PolygonSql, RangeSql, RegionSql, Shape
 
 # What may stand in an expression without a column in it: placeholders, numbers, casts, signs.
 _WITHOUT_COLUMNS = re.compile(
-    r"%\(\w+\)s|%s|:\w+|\bCAST\b|\bAS\b|\bdouble precision\b|\bfloat8\b|[-+*/(),.\s\[\]]|\d+(?:\.\d*)?(?:e[-+]?\d+)?"
-    r"|\bARRAY\b|\bradians\b|\bdegrees\b",
+    r"%\(\w+\)s|%s|'[^']*'|:\w+|\bCAST\b|\bAS\b|\bdouble precision\b|\bfloat8\b|[-+*/(),.\s\[\]]"
+    r"|\d+(?:\.\d*)?(?:e[-+]?\d+)?|\bARRAY\b|\bradians\b|\bdegrees\b|\binteger\b|\bint8multirange\b|\bsphere\.\w+",
     re.IGNORECASE,
 )
 
@@ -72,9 +72,13 @@ class ExactSphere(ABC):
     def point_filter(self, point: PointSql, shape: str) -> str:
         """boolean, by index: true for every point in the shape, and for few others."""
 
+    @abstractmethod
+    def moc_point_filter(self, point: PointSql, cells: str) -> str:
+        """boolean, by index: true for every point in the MOC, and for few others."""
+
     def install(self) -> Sequence[str]:
-        files = ("points.sql", "polygons.sql", "shapes.sql", "relations.sql", "boxes.sql", "grants.sql")
-        return [statement for file in files for statement in statements_of(file)]
+        files = ("points", "polygons", "shapes", "relations", "boxes", "healpix", "mocs", "motion", "grants")
+        return [statement for file in files for statement in statements_of(f"{file}.sql")]
 
     # Regions are filtered by their bounds in coordinates, with core types in both adapters. pgSphere's boxes were
     # tried: its && of two boxes is false where they cross like a plus sign (131 of 2,000 random pairs lost), and a
@@ -117,7 +121,10 @@ class ExactSphere(ABC):
 
     # Conditions.
 
-    def contains(self, inner: Shape, outer: Shape) -> str:
+    def contains(self, inner: Shape | MocSql, outer: Shape | MocSql) -> str:
+        if isinstance(outer, MocSql):
+            return self._in_moc(inner, outer)
+        assert not isinstance(inner, MocSql)
         if isinstance(inner, PointSql) and isinstance(outer, CircleSql):
             return self.within(inner, outer.centre, outer.radius)
         exact = f"sphere.contains({array_of(inner)}, {array_of(outer)})"
@@ -127,12 +134,14 @@ class ExactSphere(ABC):
             exact = f"sphere.polygon_contains({_prepared(outer)}, {array_of(inner)})"
         return self._filtered(inner, outer, exact)
 
-    def intersects(self, a: Shape, b: Shape) -> str:
+    def intersects(self, a: Shape | MocSql, b: Shape | MocSql) -> str:
         # With a point, sharing a point is containing it.
         if isinstance(a, PointSql):
             return self.contains(a, b)
         if isinstance(b, PointSql):
             return self.contains(b, a)
+        if isinstance(a, MocSql) or isinstance(b, MocSql):
+            return self._mocs(a, "&&", b)
         if isinstance(b, PolygonSql):
             a, b = b, a
         exact = f"sphere.intersects({array_of(a)}, {array_of(b)})"
@@ -149,6 +158,28 @@ class ExactSphere(ABC):
         ]
         return _all_of([*filters, exact])
 
+    def _in_moc(self, inner: Shape | MocSql, outer: MocSql) -> str:
+        if not isinstance(inner, PointSql):
+            return self._mocs(inner, "<@", outer)
+        exact = f"sphere.healpix(29, {_coordinates(inner)}) <@ {outer.cells}"
+        # A filter made anew for each row would cost more than the predicate.
+        by_index = is_constant(outer.cells) and not _constant_point(inner)
+        return _all_of([self.moc_point_filter(inner, outer.cells), exact] if by_index else [exact])
+
+    def _mocs(self, a: Shape | MocSql, operator: str, b: Shape | MocSql) -> str:
+        """Two MOCs compared, behind a filter on the column of regions that one of them was made of."""
+        assert isinstance(a, MocSql)
+        assert isinstance(b, MocSql)
+        filters = [
+            f"{self.indexed_region(moc.of.array)} && ANY(sphere.moc_region_boxes({other.cells}, {moc.order}))"
+            for moc, other in ((a, b), (b, a))
+            if isinstance(moc.of, RegionSql) and not is_constant(moc.of.array) and is_constant(other.cells)
+        ]
+        return _all_of([*filters, f"{a.cells} {operator} {b.cells}"])
+
+    def moc(self, order: str, shape: Shape) -> MocSql:
+        return MocSql(f"sphere.moc_of({order}, {array_of(shape)})", order, shape)
+
     def _filtered(self, a: Shape, b: Shape, exact: str) -> str:
         """The exact predicate behind a filter on every column that stands in it."""
         filters = []
@@ -164,7 +195,9 @@ class ExactSphere(ABC):
     def distance(self, a: PointSql, b: PointSql) -> str:
         return f"sphere.separation({_coordinates(a)}, {_coordinates(b)})"
 
-    def area(self, shape: Shape) -> str:
+    def area(self, shape: Shape | MocSql) -> str:
+        if isinstance(shape, MocSql):
+            return f"sphere.moc_area({shape.cells})"
         return f"sphere.area({array_of(shape)})"
 
     def centroid(self, shape: Shape) -> PointSql:

@@ -45,6 +45,10 @@ class PgSphere(ExactSphere):
         operator = f"OPERATOR({self._schema}.<@)"
         return f"{self.indexed_point(point.ra, point.dec)} {operator} ANY (sphere.scircles_of({shape}))"
 
+    def moc_point_filter(self, point: PointSql, cells: str) -> str:
+        operator = f"OPERATOR({self._schema}.<@)"
+        return f"{self.indexed_point(point.ra, point.dec)} {operator} ANY (sphere.scircles_of_moc({cells}))"
+
     def nearest(self, position: PointSql, to: PointSql) -> str:
         here, there = self.indexed_point(position.ra, position.dec), self.indexed_point(to.ra, to.dec)
         return f"{here} OPERATOR({self._schema}.<->) {there}"

@@ -20,3 +20,6 @@ class PlainSphere(ExactSphere):
 
     def point_filter(self, point: PointSql, shape: str) -> str:
         return f"{self.indexed_point(point.ra, point.dec)} <@ ANY(sphere.point_boxes({shape}))"
+
+    def moc_point_filter(self, point: PointSql, cells: str) -> str:
+        return f"{self.indexed_point(point.ra, point.dec)} <@ ANY(sphere.moc_point_boxes({cells}))"

@@ -75,6 +75,18 @@ class RegionSql:
 Shape = PointSql | CircleSql | PolygonSql | BoxSql | RangeSql | RegionSql
 
 
+@dataclass(frozen=True, slots=True)
+class MocSql:
+    """A coverage map (MOC 2.0): SQL expression of type int8multirange, cells of HEALPix order 29, NESTED.
+
+    order, of: the SQL of the order and the shape that it was made of, if it was, so that an index on the shape serves.
+    """
+
+    cells: str
+    order: str | None = None
+    of: Shape | None = None
+
+
 class Sphere(Protocol):
     """The sky in one database. Every method returns SQL text for an expression, or statements of DDL."""
 
@@ -92,11 +104,17 @@ class Sphere(Protocol):
     def drop_indexes(self, table: str) -> Sequence[str]:
         """Statements that take this adapter's indexes on the table away again (for converting between adapters)."""
 
-    def contains(self, inner: Shape, outer: Shape) -> str:
-        """boolean: inner lies wholly in outer, boundary included; NULL where a coordinate is (ADQL 2.1 §4.2.12)."""
+    def contains(self, inner: Shape | MocSql, outer: Shape | MocSql) -> str:
+        """boolean: inner lies wholly in outer, boundary included; NULL where a coordinate is (ADQL 2.1 §4.2.12).
 
-    def intersects(self, a: Shape, b: Shape) -> str:
-        """boolean: the shapes share at least a point; a point counts as a shape (ADQL 2.1 §4.2.17)."""
+        In a MOC lie positions and other MOCs; of shapes beside a MOC, take their MOC first.
+        """
+
+    def intersects(self, a: Shape | MocSql, b: Shape | MocSql) -> str:
+        """boolean: the shapes share at least a point; a point counts as a shape (ADQL 2.1 §4.2.17). MOCs as above."""
+
+    def moc(self, order: str, shape: Shape) -> MocSql:
+        """The cells of an order (SQL, 0 to 29) that a shape touches, and hardly more; never fewer."""
 
     def within(self, a: PointSql, b: PointSql, radius: str) -> str:
         """boolean: distance(a, b) <= radius (degrees), by index where either side has one (ADQL-24)."""
@@ -104,7 +122,7 @@ class Sphere(Protocol):
     def distance(self, a: PointSql, b: PointSql) -> str:
         """double precision, degrees along a great circle; accurate from 0 to 180 (haversine or vector form)."""
 
-    def area(self, shape: Shape) -> str:
+    def area(self, shape: Shape | MocSql) -> str:
         """double precision, square degrees."""
 
     def centroid(self, shape: Shape) -> PointSql:

@@ -1,14 +1,22 @@
-"""ADQL's functions and this service's user-defined ones: each declared once, with its SQL.
+"""ADQL's functions, each declared once, with its SQL; user_functions.py has the user-defined ones.
 
 The parser counts arguments by these declarations, names.py takes the types from them, postgres.py the SQL, and the
 capabilities list them. Geometry is geometry.py's; CAST, COALESCE and IN_UNIT have a grammar of their own.
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 # What an argument may be, as the catalogue of UDFs writes it.
 NUMERIC, TEXT, TIMESTAMP, ANY = "NUMERIC", "VARCHAR(*)", "TIMESTAMP", "ANY"
-INTEGER = "INTEGER"
+INTEGER, BIGINT, POINT, GEOMETRY, FRAME = "INTEGER", "BIGINT", "POINT", "GEOMETRY", "FRAME"
+
+
+class Example(NamedTuple):
+    """A value expression that is a call, and what it gives (None: not foreseeable)."""
+
+    call: str
+    gives: object
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,8 +24,10 @@ class Function:
     """A function and its translation.
 
     parameters: (name, type) pairs; the last `optional` may be left out. returns: an ADQL type, or "SAME" as the first
-    argument. sql: a template over {0}, {1}, ... ; sql_short: the template when the optional arguments are left out.
-    predicate: sql is a boolean, which the function gives as 1 or 0, so that `1 = f(...)` is a bare condition.
+    argument, or "GEOMETRY", the type of the last. sql: a template over {0}, {1}, ... ; sql_short: the template when the
+    optional arguments are left out. predicate: sql is a boolean, which the function gives as 1 or 0, so that
+    `1 = f(...)` is a bare condition. unit, ucd: of what it returns.
+    FRAME: a string literal that names a frame; one that is not ICRS becomes its rotation (frames.py).
     """
 
     name: str
@@ -29,11 +39,14 @@ class Function:
     sql_short: str = ""
     aggregate: bool = False
     predicate: bool = False
+    unit: str | None = None
+    ucd: str | None = None
+    examples: tuple[Example, ...] = ()
 
     @property
     def form(self) -> str:
         """As TAPRegExt wants it: name(arg TYPE, ...) -> TYPE (TAPRegExt 1.0 §2.3)."""
-        arguments = ", ".join(f"{name} {kind}" for name, kind in self.parameters)
+        arguments = ", ".join(f"{name} {TEXT if kind == FRAME else kind}" for name, kind in self.parameters)
         return f"{self.name}({arguments}) -> {self.returns}"
 
     @property
@@ -59,7 +72,8 @@ def _real(name: str, sql: str, description: str, *parameters: str) -> Function:
 MATHEMATICS = (
     Function("ABS", (("x", NUMERIC),), "SAME", "abs({0})", "absolute value"),
     _real("CEILING", "ceiling({0}::double precision)", "smallest whole number not below x"),
-    _real("DEGREES", "degrees({0}::double precision)", "radians to degrees"),
+    Function("DEGREES", (("x", NUMERIC),), "DOUBLE PRECISION", "degrees({0}::double precision)", "radians to degrees",
+             unit="deg"),
     _real("EXP", "exp({0}::double precision)", "e to the power of x"),
     _real("FLOOR", "floor({0}::double precision)", "largest whole number not above x"),
     _real("LOG", "ln({0}::double precision)", "natural logarithm"),
@@ -67,7 +81,8 @@ MATHEMATICS = (
     Function("MOD", (("x", NUMERIC), ("y", NUMERIC)), "SAME", "mod({0}, {1})", "remainder of x / y, signed as x"),
     Function("PI", (), "DOUBLE PRECISION", "pi()", "the number pi"),
     _real("POWER", "power({0}::double precision, {1}::double precision)", "x to the power of y", "x", "y"),
-    _real("RADIANS", "radians({0}::double precision)", "degrees to radians"),
+    Function("RADIANS", (("x", NUMERIC),), "DOUBLE PRECISION", "radians({0}::double precision)", "degrees to radians",
+             unit="rad"),
     _real("SQRT", "sqrt({0}::double precision)", "square root"),
     # ADQL 2.1 §2.3: the argument has undefined semantics; it is taken and has no effect.
     Function("RAND", (("seed", NUMERIC),), "DOUBLE PRECISION", "random()", "random, 0 <= value < 1", optional=1),
@@ -93,54 +108,14 @@ STRINGS = (
 )
 
 AGGREGATES = (
-    Function("COUNT", (("x", ANY),), "BIGINT", "count({0})", "number of values", aggregate=True),
+    Function("COUNT", (("x", ANY),), "BIGINT", "count({0})", "number of values", aggregate=True, ucd="meta.number"),
     Function("AVG", (("x", NUMERIC),), "DOUBLE PRECISION", "avg({0})::double precision", "mean", aggregate=True),
     Function("SUM", (("x", NUMERIC),), "SAME", "sum({0})", "sum", aggregate=True),
     Function("MIN", (("x", ANY),), "SAME", "min({0})", "least value", aggregate=True),
     Function("MAX", (("x", ANY),), "SAME", "max({0})", "greatest value", aggregate=True),
 )
 
-# Catalogue of ADQL User Defined Functions 1.2; names, arguments and meanings are the catalogue's (UDF-01).
-USER_DEFINED = (
-    Function("ivo_hasword", (("haystack", TEXT), ("needle", TEXT)), INTEGER,
-             "to_tsvector('simple', {0}) @@ plainto_tsquery('simple', {1})",
-             "1 if all words of needle occur as words in haystack, without regard to case, else 0.", predicate=True),
-    Function("ivo_hashlist_has", (("list", TEXT), ("item", TEXT)), INTEGER,
-             "lower({1}) = ANY(string_to_array(lower({0}), '#'))",
-             "1 if item is one of the words in the #-separated list, without regard to case, else 0.",
-             predicate=True),
-    Function("ivo_nocasematch", (("value", TEXT), ("pattern", TEXT)), INTEGER,
-             "{0} ILIKE replace({1}, '\\', '\\\\')",
-             "1 if value matches the LIKE pattern without regard to case, else 0.", predicate=True),
-    Function("ivo_interval_overlaps", (("a1", NUMERIC), ("b1", NUMERIC), ("a2", NUMERIC), ("b2", NUMERIC)), INTEGER,
-             "({0} <= {3} AND {2} <= {1})",
-             "1 if the interval [a1, b1] shares at least a point with [a2, b2], else 0.", predicate=True),
-    Function("ivo_to_jd", (("d", TIMESTAMP),), "DOUBLE PRECISION",
-             "(extract(epoch FROM {0}) / 86400 + 2440587.5)::double precision",
-             "The Julian date of a timestamp, in the time scale of the timestamp."),
-    Function("ivo_to_mjd", (("d", TIMESTAMP),), "DOUBLE PRECISION",
-             "(extract(epoch FROM {0}) / 86400 + 40587)::double precision",
-             "The modified Julian date (JD - 2400000.5) of a timestamp, in the time scale of the timestamp."),
-    Function("ivo_string_agg", (("expr", TEXT), ("delim", TEXT)), "VARCHAR(*)", "string_agg({0}, {1})",
-             "All values of a group that are not NULL, with delim between them.", aggregate=True),
-    Function("ivo_normal_random", (("mu", NUMERIC), ("sigma", NUMERIC)), "DOUBLE PRECISION",
-             # Box and Muller; 1 - random() is never 0, of which there is no logarithm.
-             "({0} + {1} * sqrt(-2 * ln(1 - random())) * cos(2 * pi() * random()))",
-             "A random number of the normal distribution with mean mu and standard deviation sigma."),
-    Function("ivo_hms_to_degrees", (("hms", TEXT),), "DOUBLE PRECISION",
-             "(15 * (split_part({0}, ':', 1)::double precision + split_part({0}, ':', 2)::double precision / 60"
-             " + split_part({0}, ':', 3)::double precision / 3600))",
-             "Degrees of an angle written hours:minutes:seconds."),
-    Function("ivo_dms_to_degrees", (("dms", TEXT),), "DOUBLE PRECISION",
-             # The sign is of the whole angle: -00:30:00 has it on a zero.
-             "((CASE WHEN ltrim({0}) LIKE '-%%' THEN -1 ELSE 1 END)"
-             " * (abs(split_part({0}, ':', 1)::double precision) + split_part({0}, ':', 2)::double precision / 60"
-             " + split_part({0}, ':', 3)::double precision / 3600))",
-             "Degrees of an angle written degrees:minutes:seconds, with an optional sign."),
-)  # fmt: skip
-
 ADQL_FUNCTIONS = {function.name: function for function in (*MATHEMATICS, *STRINGS, *AGGREGATES)}
-UDFS = {function.name: function for function in USER_DEFINED}
 
 # TAPRegExt feature types after "ivo://ivoa.net/std/tapregext#" (ADQL 2.1 §4.1) of what has a grammar of its own.
 GRAMMAR_FEATURES = (

@@ -5,10 +5,11 @@ What a shape is in SQL is shapes.py's, and the answer to a question between shap
 
 from dataclasses import dataclass
 
-from tap.adql.functions import GRAMMAR_FEATURES, USER_DEFINED
+from tap.adql.functions import GRAMMAR_FEATURES
+from tap.adql.user_functions import USER_DEFINED
 
-# How one argument list reads: n a number, p a point, g any geometry, s a string literal.
-NUMBER, POINT, SHAPE, STRING = "n", "p", "g", "s"
+# How one argument list reads: n a number, p a point, g any shape, m a coverage map, s a string literal.
+NUMBER, POINT, SHAPE, MOC, STRING = "n", "p", "g", "m", "s"
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,25 +28,32 @@ class GeometryFunction:
     predicate: bool = False
 
 
+WITH_MOC = "; where one is a MOC, the other is a POINT or a MOC, as MOC(order, shape)"
+
 GEOMETRY = {
     function.name: function
     for function in (
-        GeometryFunction("AREA", ("g",), "DOUBLE PRECISION", "area in square degrees", "AREA(shape)"),
+        GeometryFunction("AREA", ("g", "m"), "DOUBLE PRECISION", "area in square degrees", "AREA(shape)"),
         GeometryFunction("BOX", ("nnnn", "pnn"), "POLYGON", "box in coordinates around a centre (deprecated)",
                          "BOX(ra, dec, width, height) or BOX(point, width, height)", coosys=True),
         GeometryFunction("CENTROID", ("g",), "POINT", "centre of a shape", "CENTROID(shape)"),
         GeometryFunction("CIRCLE", ("nnn", "pn"), "CIRCLE", "circle around a centre",
                          "CIRCLE(ra, dec, radius) or CIRCLE(point, radius), in degrees", coosys=True),
-        GeometryFunction("CONTAINS", ("gg",), "INTEGER", "1 if the first shape lies wholly in the second, else 0",
-                         "CONTAINS(inner, outer)", predicate=True),
+        GeometryFunction("CONTAINS", ("gg", "pm", "mm"), "INTEGER",
+                         "1 if the first shape lies wholly in the second, else 0",
+                         f"CONTAINS(inner, outer){WITH_MOC}", predicate=True),
         GeometryFunction("COORD1", ("p",), "DOUBLE PRECISION", "right ascension of a point", "COORD1(point)"),
         GeometryFunction("COORD2", ("p",), "DOUBLE PRECISION", "declination of a point", "COORD2(point)"),
         GeometryFunction("COORDSYS", ("g",), "VARCHAR", "coordinate system of a shape (deprecated)",
                          "COORDSYS(shape)"),
         GeometryFunction("DISTANCE", ("pp", "nnnn"), "DOUBLE PRECISION", "degrees along a great circle",
                          "DISTANCE(point, point) or DISTANCE(ra1, dec1, ra2, dec2)"),
-        GeometryFunction("INTERSECTS", ("gg",), "INTEGER", "1 if the shapes share at least a point, else 0",
-                         "INTERSECTS(shape, shape)", predicate=True),
+        GeometryFunction("INTERSECTS", ("gg", "pm", "mp", "mm"), "INTEGER",
+                         "1 if the shapes share at least a point, else 0",
+                         f"INTERSECTS(shape, shape){WITH_MOC}", predicate=True),
+        # No function of ADQL 2.1: RegTAP queries use it (ADQL-26).
+        GeometryFunction("MOC", ("s", "ng"), "MOC", "coverage map (MOC 2.0) from text, or of a shape to an order",
+                         "MOC('6/3-7 9') or MOC(order, shape)"),
         GeometryFunction("POINT", ("nn",), "POINT", "position on the sky", "POINT(ra, dec), in degrees", coosys=True),
         # Any number of vertices: the forms are worked out from the number of arguments.
         GeometryFunction("POLYGON", (), "POLYGON", "polygon of great-circle edges",

@@ -14,7 +14,19 @@ from archive.vo.columns import Column
 from archive.vo.errors import QueryError, UsageError
 from archive.vo.regions import Region
 from tap.adql import geometry, types
-from tap.adql.functions import ADQL_FUNCTIONS, UDFS, Function
+from tap.adql.frames import rotation
+from tap.adql.functions import (
+    ADQL_FUNCTIONS,
+    ANY,
+    BIGINT,
+    FRAME,
+    GEOMETRY,
+    INTEGER,
+    NUMERIC,
+    POINT,
+    TIMESTAMP,
+    Function,
+)
 from tap.adql.mistakes import did_you_mean, mistake, shortened
 from tap.adql.nodes import (
     Between,
@@ -43,9 +55,10 @@ from tap.adql.nodes import (
     Text,
 )
 from tap.adql.scopes import Output, Relation, Scope, Visible
-from tap.adql.shapes import kind_of, region_from_dali, region_from_stcs
-from tap.adql.types import GEOMETRY, Kind, Meaning, shared, widest
+from tap.adql.shapes import cells_from_moc, kind_of, region_from_dali, region_from_stcs
+from tap.adql.types import SHAPES, Kind, Meaning, shared, widest
 from tap.adql.units import conversion_factor
+from tap.adql.user_functions import NAMES, user_defined
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +90,8 @@ class CheckedQuery:
     shapes: dict[Node, Region] = field(default_factory=dict)
     forms: dict[Node, str] = field(default_factory=dict)
     factors: dict[Node, float] = field(default_factory=dict)
+    mocs: dict[Node, str] = field(default_factory=dict)
+    rotations: dict[Node, tuple[float, ...]] = field(default_factory=dict)
 
 
 class ExpressionChecker(ABC):
@@ -149,7 +164,7 @@ class ExpressionChecker(ABC):
         operator = node.rest[0][0]
         if operator == "||":
             for operand in node.operands:
-                if self.value(operand, scope).kind in GEOMETRY - {Kind.REGION}:
+                if self.value(operand, scope).kind in SHAPES - {Kind.REGION}:
                     raise self.mistake(operand.at, "|| takes text, not a shape")
             return types.TEXT
         meanings = [self._number(operand, scope, operator) for operand in node.operands]
@@ -162,13 +177,13 @@ class ExpressionChecker(ABC):
     def _cast(self, node: Cast, scope: Scope) -> Meaning:
         target = types.BY_NAME[node.target]
         operand = node.operand
-        if target.kind in GEOMETRY:
+        if target.kind in SHAPES:
             if not isinstance(operand, Text):
                 raise self.mistake(operand.at, f"CAST to {node.target} takes a string literal in DALI form, '1 2 3'")
             self.checked.shapes[node] = self._shape(operand, region_from_dali, node.target)
             return target
         meaning = self.value(operand, scope)
-        if meaning.kind in GEOMETRY and target.kind is not Kind.TEXT:
+        if meaning.kind in SHAPES and target.kind is not Kind.TEXT:
             raise self.mistake(operand.at, f"{meaning.kind.value} cannot become {node.target}")
         if target.kind is Kind.TIMESTAMP:
             if isinstance(operand, Text):
@@ -195,48 +210,68 @@ class ExpressionChecker(ABC):
             return self._coalesce(node, scope)
         if node.function == "IN_UNIT":
             return self._in_unit(node, scope)
-        function = ADQL_FUNCTIONS.get(node.function) or UDFS.get(node.function)
+        function = ADQL_FUNCTIONS.get(node.function) or user_defined(node.function, len(node.arguments))
         if function is None:
-            known = [*ADQL_FUNCTIONS, *UDFS, *geometry.GEOMETRY]
+            known = [*ADQL_FUNCTIONS, *NAMES, *geometry.GEOMETRY]
             hint = did_you_mean(node.function, known)
             raise self.mistake(node.at, f"this service has no function {shortened(node.function)}{hint}")
         if not node.star and not function.fewest <= len(node.arguments) <= len(function.parameters):
             raise self.mistake(node.at, f"{function.name} takes {function.takes()}, not {len(node.arguments)}")
         meanings = self._arguments(node, function, scope)
+        if FRAME in (kind for _, kind in function.parameters):
+            self._frames(node)
         return self._returned(function, meanings)
 
     def _arguments(self, node: Call, function: Function, scope: Scope) -> list[Meaning]:
         meanings = []
         for argument, (_, kind) in zip(node.arguments, function.parameters, strict=False):
-            if kind in ("NUMERIC", "INTEGER"):
+            if kind in (NUMERIC, INTEGER, BIGINT):
                 meaning = self._number(argument, scope, function.name)
-                if kind == "INTEGER" and meaning.kind is Kind.NUMBER and not meaning.whole:
+                if kind != NUMERIC and meaning.kind is Kind.NUMBER and not meaning.whole:
                     raise self.mistake(argument.at, f"{function.name} takes a whole number here")
-            elif kind == "TIMESTAMP":
+            elif kind == TIMESTAMP:
                 meaning = self.value(argument, scope)
                 if isinstance(argument, Text):
                     self._bind_timestamp(argument)
                 elif meaning.kind not in (Kind.TIMESTAMP, Kind.NULL):
                     raise self.mistake(argument.at, f"{function.name} takes a timestamp, not {meaning.kind.value}")
-            elif kind == "ANY":
+            elif kind == ANY:
                 meaning = self.value(argument, scope)
                 if meaning.is_geometry and function.name != "COUNT":
                     raise self.mistake(argument.at, f"{function.name} cannot compare shapes")
                 if meaning.kind is Kind.BOOLEAN and function.name != "COUNT":
                     raise self.mistake(argument.at, f"{function.name} cannot order booleans; COUNT them")
+            elif kind in (POINT, GEOMETRY):
+                meaning = self.value(argument, scope)
+                if not takes("p" if kind == POINT else "g", meaning):
+                    wanted = "a POINT" if kind == POINT else "a shape"
+                    raise self.mistake(argument.at, f"{function.name} takes {wanted} here, not {meaning.kind.value}")
             else:
                 meaning = self._text(argument, scope, function.name)
             meanings.append(meaning)
         return meanings
 
+    def _frames(self, node: Call) -> None:
+        names = []
+        for argument in node.arguments[:2]:
+            if not isinstance(argument, Text):
+                raise self.mistake(argument.at, f"{node.function} takes its frames as string literals, as 'GALACTIC'")
+            names.append(argument.value)
+        try:
+            self.checked.rotations[node] = rotation(*names)
+        except UsageError as problem:
+            raise self.mistake(node.at, f"{node.function}: {problem}") from None
+
     def _returned(self, function: Function, meanings: Sequence[Meaning]) -> Meaning:
+        if function.returns == GEOMETRY:
+            return types.REGION if meanings[-1].kind is Kind.NULL else types.BY_NAME[meanings[-1].kind.name]
         if function.returns != "SAME":
             name = "VARCHAR" if function.returns.startswith("VARCHAR") else function.returns
             meaning = types.BY_NAME[name]
             if function.name in ("AVG", "ROUND", "TRUNCATE", "CEILING", "FLOOR"):
                 return types.number("double", meanings[0].column.unit)
-            return {"DEGREES": types.number("double", "deg"), "RADIANS": types.number("double", "rad")}.get(
-                function.name, meaning
+            return Meaning(
+                meaning.kind, replace(meaning.column, unit=function.unit or meaning.column.unit, ucd=function.ucd)
             )
         first = meanings[0]
         if function.name in ("MIN", "MAX"):
@@ -285,6 +320,14 @@ class ExpressionChecker(ABC):
         if node.coosys is not None and not geometry.is_icrs(node.coosys.value):
             frame = shortened(node.coosys.value)
             raise self.mistake(node.coosys.at, f"this service computes in ICRS only, not in {frame!r}; leave it out")
+        if function.name == "MOC" and len(node.arguments) == 1:
+            literal = node.arguments[0]
+            assert isinstance(literal, Text)
+            try:
+                self.checked.mocs[node] = cells_from_moc(literal.value)
+            except UsageError as problem:
+                raise self.mistake(literal.at, f"MOC: {problem}") from None
+            return types.BY_NAME["MOC"]
         if function.name == "REGION":
             literal = node.arguments[0]
             assert isinstance(literal, Text)
@@ -344,7 +387,7 @@ class ExpressionChecker(ABC):
     def _compared(self, place: Place, values: Sequence[Expression], scope: Scope, operator: str) -> None:
         """Values compared with the first of them; literals take the type of the others."""
         meanings = [self.value(value, scope) for value in values]
-        shape = next((m for m in meanings if m.kind in GEOMETRY - {Kind.REGION}), None)
+        shape = next((m for m in meanings if m.kind in SHAPES - {Kind.REGION}), None)
         if shape is not None and operator not in ("=", "<>"):
             raise self.mistake(place, f"{operator} does not compare shapes; use DISTANCE, CONTAINS or INTERSECTS")
         # 'literal' < column: the literal follows the column wherever each stands.
@@ -420,7 +463,7 @@ def fit(kinds: set[Kind]) -> bool:
     """Whether values of these two kinds may be compared; text is read as a timestamp, and a region shown as text."""
     if len(kinds) == 1 or kinds & {Kind.NULL, Kind.ANY}:
         return True
-    return kinds <= GEOMETRY or kinds in ({Kind.TEXT, Kind.TIMESTAMP}, {Kind.TEXT, Kind.REGION})
+    return kinds <= SHAPES or kinds in ({Kind.TEXT, Kind.TIMESTAMP}, {Kind.TEXT, Kind.REGION})
 
 
 UNITS = {"DISTANCE": "deg", "COORD1": "deg", "COORD2": "deg", "AREA": "deg**2"}
@@ -441,6 +484,6 @@ def takes(letter: str, meaning: Meaning) -> bool:
         return True
     if letter == geometry.NUMBER:
         return meaning.kind is Kind.NUMBER
-    if letter == geometry.POINT:
-        return meaning.kind is Kind.POINT
+    if letter in (geometry.POINT, geometry.MOC):
+        return meaning.kind is (Kind.POINT if letter == geometry.POINT else Kind.MOC)
     return meaning.is_geometry

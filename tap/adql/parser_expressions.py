@@ -89,7 +89,7 @@ def nature(node: Expression) -> Nature:
 def _nature_of_call(node: Call) -> Nature:
     if node.function in geometry.GEOMETRY:
         returns = geometry.GEOMETRY[node.function].returns
-        return "geometry" if returns in ("POINT", "CIRCLE", "POLYGON", "REGION") else (
+        return "geometry" if returns in ("POINT", "CIRCLE", "POLYGON", "REGION", "MOC") else (
             "text" if returns == "VARCHAR" else "number"
         )  # fmt: skip
     if node.function in ("LOWER", "UPPER"):
@@ -279,7 +279,9 @@ class ExpressionReader(Cursor, ABC):
         if called:
             with self.deeper(token.place):
                 return self._call()
-        if word in ADQL_FUNCTIONS or word in geometry.GEOMETRY or word in ("CAST", "COALESCE", "IN_UNIT"):
+        if word in RESERVED and (
+            word in ADQL_FUNCTIONS or word in geometry.GEOMETRY or word in ("CAST", "COALESCE", "IN_UNIT")
+        ):
             hint = f'{token.text} is a function, {token.text}(...); as a name it must be quoted: "{token.text}"'
             raise self.unexpected("a value", "a column name", hint=hint)
         return ColumnRef(token.place, self.dotted("a column name"))
@@ -409,6 +411,6 @@ def _fits(letter: str, argument: Expression) -> bool:
     found = nature(argument)
     if letter == geometry.NUMBER:
         return found in ("number", "unknown")
-    if letter == geometry.POINT and isinstance(argument, Call) and argument.function in geometry.GEOMETRY:
-        return geometry.GEOMETRY[argument.function].returns == "POINT"
+    if letter != geometry.SHAPE and isinstance(argument, Call) and argument.function in geometry.GEOMETRY:
+        return geometry.GEOMETRY[argument.function].returns == {geometry.POINT: "POINT", geometry.MOC: "MOC"}[letter]
     return found in ("geometry", "unknown")

@@ -121,9 +121,9 @@ class QueryWriter(ExpressionWriter):
         position = self.checked.positions.get(key)
         expression = outputs[position - 1].value if position else key.expression
         if plain and not key.descending and expression is not None and not isinstance(expression, Visible):
-            positions = self.separation(expression)
-            if positions is not None:
-                return self.sphere.nearest(*positions)
+            found = self.scaled_distance(expression)
+            if found is not None:
+                return self.sphere.nearest(found[0], found[1])
         return f"{position or self.value(key.expression)}{direction}"
 
     @staticmethod

@@ -11,7 +11,7 @@ from archive.sphere.sphere import PointSql, Sphere
 from archive.vo.errors import QueryError
 from archive.vo.regions import Region
 from tap.adql import geometry
-from tap.adql.functions import ADQL_FUNCTIONS, UDFS, Function
+from tap.adql.functions import ADQL_FUNCTIONS, FRAME, Function
 from tap.adql.meanings import Bound, CheckedQuery, whole_type
 from tap.adql.nodes import (
     Between,
@@ -38,10 +38,12 @@ from tap.adql.nodes import (
 )
 from tap.adql.scopes import Field, Merged, Output, Visible
 from tap.adql.shapes import ShapeWriter
-from tap.adql.types import GEOMETRY, Kind
+from tap.adql.types import SHAPES, Kind
+from tap.adql.user_functions import user_defined
 
 SQL_TYPES = {"int": "integer", "long": "bigint", "double": "double precision"}
 MIRRORED = {"<": ">", "<=": ">=", ">": "<", ">=": "<=", "=": "=", "<>": "<>"}
+OPPOSITE = {"<": ">=", "<=": ">", ">": "<=", ">=": "<", "=": "<>", "<>": "="}
 HOLDS: dict[str, Callable[[float, float], bool]] = {
     "=": lambda a, b: a == b,
     "<>": lambda a, b: a != b,
@@ -92,6 +94,9 @@ class ExpressionWriter(ShapeWriter):
 
     def constant_shape_of(self, node: Node) -> Region | None:
         return self.checked.shapes.get(node)
+
+    def constant_moc_of(self, node: Node) -> str | None:
+        return self.checked.mocs.get(node)
 
     def bearable(self, sql: str) -> str:
         """The SQL, unless it has grown too long: geometry names its arguments several times, and so nested doubles."""
@@ -159,7 +164,7 @@ class ExpressionWriter(ShapeWriter):
             return f"""to_char({sql}, 'YYYY-MM-DD"T"HH24:MI:SS.US')"""
         if kind is Kind.REGION:
             return self.region_as_text(sql)
-        if kind in GEOMETRY:
+        if kind in SHAPES:
             return f"array_to_string({sql}, ' ')"
         return f"({sql})::text"
 
@@ -220,7 +225,9 @@ class ExpressionWriter(ShapeWriter):
     def _arguments(self, node: Call, function: Function) -> list[str]:
         values = []
         for argument, (_, kind) in zip(node.arguments, function.parameters, strict=False):
-            if isinstance(argument, Null):
+            if kind == FRAME:
+                values.append(self.parameter(self.checked.rotations[node], "double precision[]", as_list=True))
+            elif isinstance(argument, Null):
                 # PostgreSQL has several functions of a name and must be told which NULL this is.
                 values.append(NULLS[kind])
             else:
@@ -234,7 +241,9 @@ class ExpressionWriter(ShapeWriter):
             return f"({self.sphere.distance(*positions)})"
         argument = node.arguments[0]
         if node.function == "AREA":
-            return f"({self.sphere.area(self.shape(argument))})"
+            return f"({self.sphere.area(self.extent(argument))})"
+        if node.function == "MOC":
+            return f"sphere.moc_text({self.moc(node).cells})"
         if node.function == "COORD1":
             return f"({self.point(argument).ra})"
         if node.function == "COORD2":
@@ -248,7 +257,7 @@ class ExpressionWriter(ShapeWriter):
         """The bare boolean behind a function that gives 1 or 0, or None if this is no such function."""
         if not isinstance(node, Call):
             return None
-        function = UDFS.get(node.function)
+        function = user_defined(node.function, len(node.arguments))
         if function is not None and function.predicate:
             return function.template(len(node.arguments)).format(*self._arguments(node, function))
         return self.geometry_test(node)
@@ -263,9 +272,9 @@ class ExpressionWriter(ShapeWriter):
         if isinstance(node, Logical):
             return "(" + f" {node.operator} ".join(self.condition(operand) for operand in node.operands) + ")"
         if isinstance(node, Not):
-            return f"(NOT {self.condition(node.operand)})"
+            return self._negated(node.operand)
         if isinstance(node, Comparison):
-            return self._comparison(node)
+            return self._comparison(node, node.operator)
         negation = "NOT " if isinstance(node, Between | InList | InQuery | Like | IsNull) and node.negated else ""
         if isinstance(node, Between):
             return f"({negation}{self._between(node)})"
@@ -280,6 +289,14 @@ class ExpressionWriter(ShapeWriter):
             return f"({self.value(node.operand)} IS {negation}NULL)"
         assert isinstance(node, Exists)
         return f"EXISTS ({self.body(node.query)})"
+
+    def _negated(self, node: Expression) -> str:
+        """NOT: of a comparison the opposite one, in which an index may be found again."""
+        if isinstance(node, Comparison):
+            return self._comparison(node, OPPOSITE[node.operator])
+        if isinstance(node, Not):
+            return self.condition(node.operand)
+        return f"(NOT {self.condition(node)})"
 
     def _membership(self, node: InList) -> str:
         """IN; a long list of literals is one array, since a statement takes 65,535 parameters and no more."""
@@ -319,17 +336,14 @@ class ExpressionWriter(ShapeWriter):
             return self.text(node)
         return self.value(node)
 
-    def _comparison(self, node: Comparison) -> str:
-        ways = (
-            (node.operator, node.left, node.right),
-            (MIRRORED[node.operator], node.right, node.left),
-        )
-        for operator, left, right in ways:
-            special = self._test_compared(operator, left, right) or self._distance_below(operator, left, right)
+    def _comparison(self, node: Comparison, operator: str) -> str:
+        ways = ((operator, node.left, node.right), (MIRRORED[operator], node.right, node.left))
+        for way, left, right in ways:
+            special = self._test_compared(way, left, right) or self._distance_below(way, left, right)
             if special:
                 return special
         left_sql, right_sql = self._beside(node.left, node.right), self._beside(node.right, node.left)
-        return f"({left_sql} {node.operator} {right_sql})"
+        return f"({left_sql} {operator} {right_sql})"
 
     def _test_compared(self, operator: str, left: Expression, right: Expression) -> str | None:
         """1 = CONTAINS(...), in all its forms, is a bare condition, which an index can serve (ADQL-23)."""
@@ -347,7 +361,7 @@ class ExpressionWriter(ShapeWriter):
 
     def _distance_below(self, operator: str, left: Expression, right: Expression) -> str | None:
         """DISTANCE(...) < radius, scaled or not, as the Sphere's within, which an index can serve (ADQL-24)."""
-        found = self._scaled_distance(left) if operator in ("<", "<=") else None
+        found = self.scaled_distance(left) if operator in ("<", "<=") else None
         if found is None:
             return None
         first, second, factor = found
@@ -362,7 +376,7 @@ class ExpressionWriter(ShapeWriter):
         within = self.sphere.within(first, second, f"({limit} * {scale})")
         return f"({within} AND {self.value(left)} {operator} {limit})"
 
-    def _scaled_distance(self, node: Expression) -> tuple[PointSql, PointSql, float] | None:
+    def scaled_distance(self, node: Expression) -> tuple[PointSql, PointSql, float] | None:
         """(p, q, factor) if the value is DISTANCE(p, q) times a positive constant."""
         factor = 1.0
         if isinstance(node, Call) and node.function == "IN_UNIT":
@@ -384,7 +398,7 @@ class ExpressionWriter(ShapeWriter):
 
     def _between(self, node: Between) -> str:
         low, high = self._beside(node.low, node.operand), self._beside(node.high, node.operand)
-        found = self._scaled_distance(node.operand)
+        found = self.scaled_distance(node.operand)
         if found is not None and found[2] == 1 and not node.negated:
             first, second, _ = found
             return f"{self.sphere.within(first, second, high)} AND {self.sphere.distance(first, second)} >= {low}"
@@ -397,13 +411,18 @@ NULLS = {
     "INTEGER": "NULL::integer",
     "TIMESTAMP": "NULL::timestamp",
     "VARCHAR(*)": "NULL::text",
+    "BIGINT": "NULL::bigint",
+    "POINT": "NULL::double precision[]",
+    "GEOMETRY": "NULL::double precision[]",
     "ANY": "NULL::text",
 }
 
 
 def declared(node: Call) -> Function:
     """The declaration of a function that names.py found."""
-    return ADQL_FUNCTIONS.get(node.function) or UDFS[node.function]
+    function = ADQL_FUNCTIONS.get(node.function) or user_defined(node.function, len(node.arguments))
+    assert function is not None
+    return function
 
 
 def remainder(left: str, right: str, whole: bool) -> str:

@@ -6,9 +6,10 @@ Which shape contains which is the Sphere's answer; which forms the functions tak
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 
-from archive.sphere.sphere import BoxSql, CircleSql, PointSql, PolygonSql, RegionSql, Shape, Sphere
+from archive.sphere.sphere import BoxSql, CircleSql, MocSql, PointSql, PolygonSql, RegionSql, Shape, Sphere
 from archive.sphere.values import shape_of
 from archive.vo.errors import UsageError
+from archive.vo.mocs import ranges_of
 from archive.vo.regions import Circle, Point, Polygon, Region, from_stcs
 from tap.adql.nodes import Call, Expression, Node, Null
 from tap.adql.types import Kind
@@ -30,6 +31,11 @@ def region_from_dali(text: str, target: str) -> Region:
 def region_from_stcs(text: str, target: str) -> Region:
     """REGION('Circle ICRS 10 20 0.5'), as archive.vo.regions reads it (TAP 1.0 §6). UsageError for anything else."""
     return from_stcs(of_bearable_size(text))
+
+
+def cells_from_moc(text: str) -> str:
+    """MOC('6/3-7 9') as the text of an int8multirange. UsageError for anything else."""
+    return "{" + ",".join(f"[{low},{high})" for low, high in ranges_of(text)) + "}"
 
 
 def of_bearable_size(text: str) -> str:
@@ -66,6 +72,10 @@ class ShapeWriter(ABC):
         """SQL of a bound value."""
 
     @abstractmethod
+    def constant_moc_of(self, node: Node) -> str | None:
+        """The text of the multirange of cells that a literal MOC was read as."""
+
+    @abstractmethod
     def constant_shape_of(self, node: Node) -> Region | None:
         """The shape that a literal was read as."""
 
@@ -84,6 +94,20 @@ class ShapeWriter(ABC):
         if self.kind(node) is Kind.POINT:
             return PointSql(f"({array})[1]", f"({array})[2]")
         return RegionSql(array)
+
+    def extent(self, node: Expression) -> Shape | MocSql:
+        """The shape or the coverage map that an expression stands for."""
+        return self.moc(node) if self.kind(node) is Kind.MOC else self.shape(node)
+
+    def moc(self, node: Expression) -> MocSql:
+        """The coverage map that a MOC expression stands for."""
+        constant = self.constant_moc_of(node)
+        if constant is not None:
+            return MocSql(self.parameter(constant, "int8multirange"))
+        if isinstance(node, Call) and node.function == "MOC":
+            order, shape = node.arguments
+            return self.sphere.moc(f"({self.value(order)})::integer", self.shape(shape))
+        return MocSql(f"sphere.moc({self.value(node)})")
 
     def point(self, node: Expression) -> PointSql:
         """The position that a POINT expression stands for."""
@@ -138,6 +162,6 @@ class ShapeWriter(ABC):
         """The bare boolean behind CONTAINS and INTERSECTS, or None if this is neither."""
         if not isinstance(node, Call) or node.function not in ("CONTAINS", "INTERSECTS"):
             return None
-        first, second = (self.shape(argument) for argument in node.arguments)
+        first, second = (self.extent(argument) for argument in node.arguments)
         ask = self.sphere.contains if node.function == "CONTAINS" else self.sphere.intersects
         return ask(first, second)

@@ -12,7 +12,10 @@ from archive.vo.columns import Column
 
 
 class Kind(Enum):
-    """What may be done with a value. REGION: an s_region, of any shape. NULL: fits everywhere. ANY: not known here."""
+    """What may be done with a value.
+
+    REGION: an s_region, of any shape. MOC: a coverage map, as text. NULL: fits everywhere. ANY: not known here.
+    """
 
     NUMBER = "a number"
     TEXT = "text"
@@ -22,11 +25,12 @@ class Kind(Enum):
     CIRCLE = "a CIRCLE"
     POLYGON = "a POLYGON"
     REGION = "a region"
+    MOC = "a MOC"
     NULL = "NULL"
     ANY = "a value of another type"
 
 
-GEOMETRY = frozenset({Kind.POINT, Kind.CIRCLE, Kind.POLYGON, Kind.REGION})
+SHAPES = frozenset({Kind.POINT, Kind.CIRCLE, Kind.POLYGON, Kind.REGION})
 WHOLE = ("unsignedByte", "short", "int", "long")
 NUMERIC = (*WHOLE, "float", "double")
 # DALI 1.1 §3.3 and, for adql:REGION, TAP 1.0.
@@ -39,6 +43,7 @@ XTYPES = {
     "polygon": Kind.POLYGON,
     "adql:REGION": Kind.REGION,
     "shape": Kind.REGION,
+    "moc": Kind.MOC,
 }
 
 
@@ -55,7 +60,7 @@ class Meaning:
 
     @property
     def is_geometry(self) -> bool:
-        return self.kind in GEOMETRY
+        return self.kind in SHAPES
 
 
 def meaning_of(column: Column) -> Meaning:
@@ -98,6 +103,8 @@ BY_NAME = {
     "CIRCLE": CIRCLE,
     "POLYGON": POLYGON,
     "REGION": REGION,
+    "MOC": Meaning(Kind.MOC, Column("value", "char", "*", "moc")),
+    "INTEGER[]": Meaning(Kind.ANY, Column("value", "int", "*")),
 }
 
 
@@ -128,6 +135,6 @@ def shared(meanings: Sequence[Meaning]) -> Meaning | None:
         return first if len(sizes) == 1 else Meaning(Kind.TEXT, replace(first.column, arraysize="*"))
     if len(kinds) == 1:
         return first
-    if kinds <= GEOMETRY - {Kind.POINT}:
+    if kinds <= SHAPES - {Kind.POINT}:
         return REGION
     return None

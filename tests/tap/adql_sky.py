@@ -1,6 +1,6 @@
 """A small published schema to ask, and a sphere that spells out what it was asked."""
 
-from archive.sphere.sphere import PointSql, Shape
+from archive.sphere.sphere import MocSql, PointSql, Shape
 from archive.vo.columns import Column, Table
 from tap.adql.names import CheckedQuery, PublishedSchema, PublishedTable, check
 from tap.adql.parser import parse
@@ -42,10 +42,10 @@ class SpelledSphere:
 
     name = "spelled"
 
-    def contains(self, inner: Shape, outer: Shape) -> str:
+    def contains(self, inner: Shape | MocSql, outer: Shape | MocSql) -> str:
         return f"contains({spelled(inner)}, {spelled(outer)})"
 
-    def intersects(self, a: Shape, b: Shape) -> str:
+    def intersects(self, a: Shape | MocSql, b: Shape | MocSql) -> str:
         return f"intersects({spelled(a)}, {spelled(b)})"
 
     def within(self, a: PointSql, b: PointSql, radius: str) -> str:
@@ -54,7 +54,7 @@ class SpelledSphere:
     def distance(self, a: PointSql, b: PointSql) -> str:
         return f"distance({spelled(a)}, {spelled(b)})"
 
-    def area(self, shape: Shape) -> str:
+    def area(self, shape: Shape | MocSql) -> str:
         return f"area({spelled(shape)})"
 
     def centroid(self, shape: Shape) -> PointSql:
@@ -65,6 +65,9 @@ class SpelledSphere:
 
     def region(self, shape: Shape) -> str:
         return f"region({spelled(shape)})"
+
+    def moc(self, order: str, shape: Shape) -> MocSql:
+        return MocSql(f"moc({order}, {spelled(shape)})")
 
     def install(self) -> list[str]:
         return []
@@ -79,8 +82,8 @@ class SpelledSphere:
         return []
 
 
-def spelled(shape: Shape) -> str:
-    fields = [getattr(shape, name) for name in shape.__slots__]
+def spelled(shape: Shape | MocSql) -> str:
+    fields = [value for name in shape.__slots__ if (value := getattr(shape, name)) is not None]
     parts = [part for item in fields for part in (item if isinstance(item, tuple) else (item,))]
     return f"{type(shape).__name__}[{', '.join(part if isinstance(part, str) else spelled(part) for part in parts)}]"
 

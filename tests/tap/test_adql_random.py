@@ -37,6 +37,13 @@ def larger_numbers(numbers: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
         ("CONTAINS({}, CIRCLE({}, {}))", points, points, numbers), ("INTERSECTS(s_region, BOX({}, 1, 2))", points),
         ("AREA(POLYGON({}, {}, {}))", points, points, points), ("CONTAINS({}, s_region)", points),
         ("IN_UNIT(ra, 'arcsec')",), ("udf({})", numbers), ("LOWER({})", numbers),
+        ("ivo_healpix_index({}, {})", numbers, points), ("ivo_interval_overlaps({}, 1, 2, {})", numbers, numbers),
+        ("COORD1(ivo_epoch_prop_pos(ra, dec, {}, {}, mag, 0, 2000, {}))", numbers, numbers, numbers),
+        ("COORD2(ivo_geom_transform('ICRS', 'GALACTIC', {}))", points),
+        ("AREA(MOC({}, CIRCLE({}, 1)))", numbers, points),
+        ("CONTAINS({}, MOC('3/1-9 4/77'))", points), ("INTERSECTS(MOC(2, s_region), MOC('1/3'))",),
+        ("ivo_normal_random({}, 1)", numbers), ("ivo_hms_to_degrees(name)",), ("TRUNCATE({}, {})", numbers, numbers),
+        ("POWER({}, {})", numbers, numbers), ("AVG({})", numbers), ("COUNT(DISTINCT {})", numbers),
     )  # fmt: skip
 
 
@@ -48,13 +55,29 @@ def larger_texts(texts: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
         ("CAST({} AS VARCHAR(3))", texts),
         ("MAX({})", texts),
         ("CAST({} AS TIMESTAMP)", texts),
+        ("ivo_string_agg({}, {})", texts, texts),
+        ("UPPER({})", texts),
     )
 
 
 NUMERIC_COLUMNS = st.sampled_from(["id", "ra", "DEC", "mag", "s.id", '"frames"', "sky.stars.ra", "nope", "o.id", "x"])
 NUMERIC = st.recursive(st.one_of(NUMBERS, NUMERIC_COLUMNS, NUMERIC_COLUMNS), larger_numbers, max_leaves=5)
 TEXTS = st.recursive(st.one_of(STRINGS, st.sampled_from(["name", "s.name", "o.name"])), larger_texts, max_leaves=3)
-OTHERS = st.sampled_from(["seen", "valid", "s_region", "t.p", "POINT(1, 2)", "NULL", "REGION('Circle 1 2 3')"])
+OTHERS = st.sampled_from(
+    [
+        "ivo_histogram(mag, 0, 20, 5)",
+        "MOC('3/4')",
+        "MOC(3, s_region)",
+        "BOX(1, 2, 3, 4)",
+        "seen",
+        "valid",
+        "s_region",
+        "t.p",
+        "POINT(1, 2)",
+        "NULL",
+        "REGION('Circle 1 2 3')",
+    ]
+)
 VALUES = st.one_of(NUMERIC, NUMERIC, NUMERIC, TEXTS, OTHERS)
 
 
@@ -115,6 +138,10 @@ def selects(draw: st.DrawFn) -> str:
 QUERIES = st.one_of(
     selects(),
     st.tuples(selects(), st.sampled_from([" UNION ", " EXCEPT ALL ", " INTERSECT "]), selects()).map("".join),
+    st.tuples(selects(), selects(), selects()).map(
+        lambda three: "({}) UNION ALL ({}) EXCEPT {} ORDER BY 1".format(*three)
+    ),
+    selects().map(lambda query: f"SELECT COUNT(*) AS n FROM ({query}) AS q"),
     selects().map(lambda query: f"WITH w AS ({query}) SELECT * FROM w"),
 )
 

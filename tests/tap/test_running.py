@@ -4,6 +4,7 @@ On both databases, through the very server that `uraniborg web` starts; PostgreS
 """
 
 import io
+import json
 import socket
 import tracemalloc
 from collections.abc import Iterator
@@ -20,13 +21,17 @@ from astropy.coordinates import SkyCoord
 from astropy.io.votable import parse
 from astropy.io.votable.tree import VOTableFile
 from astropy.table import Table as AstropyTable
+from click.testing import CliRunner
 
+import uraniborg
 from archive.access.identity import ANONYMOUS
+from archive.app.context import Context
 from archive.database.roles import RoleNames
 from archive.holdings import catalogues
 from archive.vo.columns import Column, Table
 from archive.vo.dali import Parameters
 from archive.vo.errors import ArchiveError, QueryTimeoutError
+from tap.commands import check_command
 from tap.service import Limits, Prepared, TapService
 from tap.upload import Fetcher
 from tests.databases import Postgres
@@ -156,6 +161,18 @@ def test_a_result_that_was_read_whole_keeps_no_connection_while_it_is_sent(sky: 
     chunks = query.open()
     wait_until(lambda: nothing_is_held(sky), FREED_WITHIN_S)
     assert b"star 9" in b"".join(chunks)
+
+
+def test_the_check_of_names_asks_what_is_published(sky: Served) -> None:
+    context = Context(uraniborg.create_app, uraniborg.run_jobs, uraniborg.metadata)
+    context.__dict__["archive"] = sky.archive
+    queries = ["SELECT id FROM cat.stars", "SELECT idd FROM cat.stars", "SELECT id FROM cat.starz"]
+    lines = "\n".join(json.dumps({"query": query}) for query in queries)
+    result = CliRunner().invoke(check_command, ["--names"], obj=context, input=lines)
+    told = [json.loads(line) for line in result.stdout.splitlines()]
+    assert [answer["ok"] for answer in told] == [True, False, False]
+    assert "did you mean id" in told[1]["error"]
+    assert "cat.stars" in told[2]["error"]
 
 
 # ---- time, and cancelling

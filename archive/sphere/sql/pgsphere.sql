@@ -38,3 +38,9 @@ BEGIN
                {extension}.scircle({extension}.spoint(0, - pi() / 2), pi() / 2)];
 END
 $$
+----
+-- The same for a MOC.
+CREATE OR REPLACE FUNCTION sphere.scircles_of_moc(moc int8multirange)
+RETURNS {extension}.scircle[] LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT COST 1000 AS $$
+  SELECT coalesce(array_agg(one), '{}') FROM sphere.moc_circles(moc, 0) AS circle, unnest(sphere.scircles_of(circle)) AS one
+$$
