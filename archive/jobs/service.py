@@ -67,10 +67,14 @@ class JobService:
         uploads: Sequence[Upload] = (),
         run_id: str | None = None,
         run: bool = False,
+        address: str = "",
         execution_duration_s: int | None = None,
         destruction: datetime | None = None,
     ) -> Job:
-        """A new job of the user, PENDING, or QUEUED at once with `run`. If it is refused its uploads are forgotten."""
+        """A new job of the user, PENDING, or QUEUED at once with `run`. If it is refused its uploads are forgotten.
+
+        address: where the request comes from, which tells the anonymous apart when jobs take turns.
+        """
         try:
             known = self.kinds[kind]
             new = self._new(known, user.name or None, parameters, uploads=uploads, run_id=run_id)
@@ -83,7 +87,7 @@ class JobService:
             with self._writer.begin() as connection:
                 queries.insert_job(connection, new)
                 if run:
-                    queries.enqueue(connection, new.job_id, known)
+                    queries.enqueue(connection, new.job_id, known, share=_share(user, address))
         except BaseException:
             self.forget_uploads(uploads)
             raise
@@ -187,15 +191,15 @@ class JobService:
 
     # ---- changing ----------------------------------------------------------------------------------
 
-    def run(self, kind: str, job_id: str, user: User) -> None:
-        """PENDING to QUEUED (PHASE=RUN)."""
+    def run(self, kind: str, job_id: str, user: User, address: str = "") -> None:
+        """PENDING to QUEUED (PHASE=RUN). address: as of `create`."""
         known = self.kinds[kind]
         with self._writer.begin() as connection:
             job = self._found(connection, kind, job_id, user, lock=True)
             # EXECUTING may become QUEUED again, but only by the archive itself.
             demand_transition(job_id, Phase.COMPLETED if job.phase is Phase.EXECUTING else job.phase, Phase.QUEUED)
             known.check(job.parameters, user)
-            queries.enqueue(connection, job_id, known)
+            queries.enqueue(connection, job_id, known, share=_share(user, address))
 
     def abort(self, kind: str, job_id: str, user: User) -> None:
         """To ABORTED (PHASE=ABORT); whatever runs is stopped by the worker that runs it."""
@@ -258,6 +262,11 @@ class JobService:
         if job.owner is not None and job.owner != user.name and not user.is_operator:
             raise AuthorizationError(f"Job {job_id} belongs to somebody else.")
         return job
+
+
+def _share(user: User, address: str) -> str:
+    """Whose job it is when jobs take turns. No user's name has a blank, so no address is taken for a user."""
+    return f"anonymous {address}" if user.is_anonymous else user.name
 
 
 def _check_text(parameters: Sequence[Parameter], run_id: str | None) -> None:

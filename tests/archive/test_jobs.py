@@ -15,7 +15,7 @@ import psycopg
 import pytest
 import sqlalchemy as sa
 
-from archive.access.identity import ANONYMOUS
+from archive.access.identity import ANONYMOUS, User
 from archive.access.service import add_user, create_token
 from archive.database.engines import Engines, psycopg_dsn
 from archive.jobs import queries, queue
@@ -339,6 +339,40 @@ def test_what_nobody_waits_for_does_not_keep_users_waiting(still: SimpleNamespac
     with still.engines.writer.connect() as connection:
         connection.execute(sa.text("SET LOCAL search_path = jobs"))
         assert [connection.execute(fetch).scalar_one() for _ in range(2)] == [asked, drawn]
+
+
+def test_a_hundred_jobs_of_one_user_do_not_keep_the_others_waiting(still: SimpleNamespace) -> None:
+    ann, bob, eve = (User(name) for name in ("ann", "bob", "eve"))
+    whose: dict[str, str] = {}
+
+    def make(count: int, name: str, user: User, address: str = "") -> None:
+        for _ in range(count):
+            whose[still.jobs.create("test", user, [], run=True, address=address).job_id] = name
+
+    make(100, "ann", ann)
+    make(2, "bob", bob)
+    make(20, "someone", ANONYMOUS, "192.0.2.1")
+    make(1, "somebody else", ANONYMOUS, "192.0.2.2")
+    with still.engines.begin("writer") as connection:
+        connection.execute(sa.text("SET LOCAL search_path = jobs"))
+        worker_id = connection.execute(
+            sa.text("INSERT INTO procrastinate_workers DEFAULT VALUES RETURNING id")
+        ).scalar_one()
+    fetch = sa.text("SELECT args->>'job_id' FROM procrastinate_fetch_job_v2(NULL, :worker)")
+
+    def fetched(count: int) -> list[str]:
+        with still.engines.begin("writer") as connection:
+            connection.execute(sa.text("SET LOCAL search_path = jobs"))
+            return [whose[connection.execute(fetch, {"worker": worker_id}).scalar_one()] for _ in range(count)]
+
+    assert fetched(8) == ["ann", "bob", "someone", "somebody else", "ann", "bob", "someone", "ann"]
+    # Who comes late begins with those who run now, neither behind the hundred nor before all for good.
+    make(3, "eve", eve)
+    assert fetched(7) == ["someone", "eve", "ann", "someone", "eve", "ann", "someone"]
+    make(1, "ann", ann)
+    left = fetched(len(whose) - 15)
+    assert left[:3] == ["eve", "ann", "someone"]
+    assert left[-1] == "ann"
 
 
 def test_installing_the_queue_again_changes_nothing_and_an_older_one_is_brought_up(quiet: Postgres) -> None:
