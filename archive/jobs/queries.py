@@ -53,6 +53,7 @@ def insert_job(connection: Connection, new: Job) -> None:
         "run_id": new.run_id,
         "owner": new.owner,
         "phase": new.phase,
+        "quote": new.quote,
         "creation_time": new.creation_time,
         "execution_duration_s": new.execution_duration_s,
         "destruction": new.destruction,

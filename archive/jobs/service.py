@@ -21,6 +21,8 @@ from archive.vo.errors import AuthorizationError, NotFoundError, TooLargeError, 
 
 log = logging.getLogger(__name__)
 
+LONGEST_QUOTE_S = 10 * 365 * 86_400.0  # a product of four tables is quoted for longer than a date can tell
+
 
 class JobService:
     """Jobs of all kinds.
@@ -84,6 +86,7 @@ class JobService:
                 new = replace(new, destruction=min(destruction, new.creation_time + self._max_retention))
             if run:
                 known.check(new.parameters, user)
+            new = replace(new, quote=_quote(known, new.parameters, user))
             with self._writer.begin() as connection:
                 queries.insert_job(connection, new)
                 if run:
@@ -199,6 +202,7 @@ class JobService:
             # EXECUTING may become QUEUED again, but only by the archive itself.
             demand_transition(job_id, Phase.COMPLETED if job.phase is Phase.EXECUTING else job.phase, Phase.QUEUED)
             known.check(job.parameters, user)
+            queries.change(connection, job_id, {"quote": _quote(known, job.parameters, user)})
             queries.enqueue(connection, job_id, known, share=_share(user, address))
 
     def abort(self, kind: str, job_id: str, user: User) -> None:
@@ -225,6 +229,8 @@ class JobService:
                 job = self._found(connection, kind, job_id, user, lock=True)
                 demand_pending(job_id, job.phase)
                 queries.add_parameters(connection, job, parameters, uploads)
+                changed = self._found(connection, kind, job_id, user)
+                queries.change(connection, job_id, {"quote": _quote(self.kinds[kind], changed.parameters, user)})
         except BaseException:
             self.forget_uploads(uploads)
             raise
@@ -262,6 +268,12 @@ class JobService:
         if job.owner is not None and job.owner != user.name and not user.is_operator:
             raise AuthorizationError(f"Job {job_id} belongs to somebody else.")
         return job
+
+
+def _quote(kind: JobKind, parameters: tuple[Parameter, ...], user: User) -> datetime | None:
+    """When the job will end if it is begun now (UWS 1.1 §2.2.1); None where nobody can say."""
+    seconds = kind.estimate(parameters, user)
+    return None if seconds is None else datetime.now(UTC) + timedelta(seconds=min(seconds, LONGEST_QUOTE_S))
 
 
 def _share(user: User, address: str) -> str:

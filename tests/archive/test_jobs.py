@@ -449,6 +449,26 @@ def test_execution_duration_and_destruction_can_be_set_within_limits(
 
 
 @embedded_only
+def test_a_quote_says_when_the_job_would_end_and_follows_its_parameters(
+    client: httpx.Client, still: SimpleNamespace
+) -> None:
+    def ahead(job_url: str) -> float:
+        """Hours until the job is quoted to end."""
+        told = client.get(f"{job_url}/quote").text
+        assert document(client, job_url).findtext(f"{UWS}quote") == told
+        return (datetime.fromisoformat(told) - datetime.now(UTC)).total_seconds() / 3600
+
+    job_url = create(client, still, DO="sleep", SECONDS=7_200)
+    assert ahead(job_url) == pytest.approx(2, abs=0.1)
+    client.post(f"{job_url}/parameters", data={"SECONDS": "1e99"})
+    assert ahead(job_url) > 80_000
+    client.post(f"{job_url}/parameters", data={"SECONDS": "36000"})
+    client.post(f"{job_url}/phase", data={"PHASE": "RUN"})
+    assert ahead(job_url) == pytest.approx(10, abs=0.1)
+    assert ahead(create(client, still, DO="sleep", SECONDS=3_600, PHASE="RUN")) == pytest.approx(1, abs=0.1)
+
+
+@embedded_only
 def test_parameters_are_taken_while_pending_only_at_their_place_and_leniently_at_the_job(
     client: httpx.Client, still: SimpleNamespace
 ) -> None:
