@@ -57,6 +57,7 @@ def tap_limits(settings: Settings) -> "Limits":
         upload_max_bytes=chosen.upload_max_mib * MiB,
         max_depth=chosen.max_depth,
         max_query_bytes=chosen.max_query_kib * KiB,
+        cost_per_s=chosen.cost_per_s,
     )
 
 

@@ -123,6 +123,9 @@ class Tap(Section):
     async_timeout_max_s: int = Field(
         86_400, gt=0, description="seconds that an asynchronous query may run, at the most"
     )
+    cost_per_s: float = Field(
+        100_000.0, gt=0, description="units of PostgreSQL's planner that a second of a query takes, for a job's quote"
+    )
     batch_rows: int = Field(10_000, ge=100, description="rows held in memory at once while a result is streamed")
     upload_max_rows: int = Field(1_000_000, ge=1, description="rows of all uploaded tables of a query")
     upload_max_mib: int = Field(64, ge=1, description="bytes of all uploaded tables of a query, MiB")

@@ -1,6 +1,9 @@
 """A TAP query as a UWS job: the same service, its answer written into the store as result `result` (TAP-06)."""
 
+from archive.access.identity import User
 from archive.jobs.context import JobContext, JobKind
+from archive.jobs.job import Parameter
+from archive.vo.dali import Parameters
 from tap.service import TapService
 
 NAME = "tap"
@@ -20,4 +23,7 @@ def job_kind(tap: TapService, *, execution_duration_s: int) -> JobKind:
             take_back()
             prepared.running.close()
 
-    return JobKind(NAME, run, execution_duration_s=execution_duration_s)
+    def estimate(parameters: tuple[Parameter, ...], user: User) -> float | None:
+        return tap.estimate_s(Parameters([(item.name, item.value) for item in parameters]))
+
+    return JobKind(NAME, run, estimate=estimate, execution_duration_s=execution_duration_s)

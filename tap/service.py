@@ -6,6 +6,7 @@ The same for /sync and for a job of /async: `TapService.start` makes an Answer, 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from importlib.metadata import version
 from typing import BinaryIO, Literal
 
 import psycopg
@@ -20,26 +21,27 @@ from archive.sphere.sphere import Sphere
 from archive.vo.arrow import arrow_schema
 from archive.vo.columns import Column, Table
 from archive.vo.dali import Parameters, Upload
-from archive.vo.errors import TooLargeError, UsageError
+from archive.vo.errors import ArchiveError, TooLargeError, UsageError
 from archive.vo.formats import Writer
 from archive.vo.votable import Info, UploadedTable, read_votable
 from tap.adql.names import PublishedSchema, PublishedTable, check
 from tap.adql.nodes import Query
 from tap.adql.parser import parse
 from tap.adql.postgres import translate
+from tap.estimate import planned_cost
 from tap.upload import Fetcher
 
 LANGUAGES = ("ADQL", "ADQL-2.0", "ADQL-2.1")
 UPLOAD_SCHEMA = "tap_upload"
 MAX_COLUMNS = 1600  # of a relation, PostgreSQL's own
-SERVER = "Uraniborg"
+SERVER = f"Uraniborg/{version('uraniborg')}"
 TOO_LATE = "run it asynchronously (/tap/async), where it may take longer, or narrow it"
 LateFailures = Literal["told", "raised"]
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What a query may cost. Rows, seconds, bytes; see archive.settings.Tap."""
+    """What a query may cost. Rows, seconds, bytes, the planner's units of cost; see archive.settings.Tap."""
 
     default_maxrec: int = 100_000
     hard_maxrec: int = 20_000_000
@@ -49,6 +51,7 @@ class Limits:
     upload_max_bytes: int = 64 * 1024 * 1024
     max_depth: int = 64
     max_query_bytes: int = 1024 * 1024
+    cost_per_s: float = 100_000.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +118,21 @@ class TapService:
             too_late=TOO_LATE,
         )
         return Prepared(writer, running, _infos(text, maxrec, self.limits.hard_maxrec, user))
+
+    def estimate_s(self, parameters: Parameters) -> float | None:
+        """Seconds that the query will take by the planner's estimate; None for one with uploads, or that cannot be run.
+
+        Parameters of an asynchronous query are judged when it runs (TAP 1.1 §2.3), so a mistake is not told here.
+        """
+        try:
+            if list(parameters.uploads()):
+                return None
+            tree = parse(parameters.required("QUERY"), max_depth=self.limits.max_depth)
+            maxrec = parameters.maxrec(self.limits.default_maxrec, self.limits.hard_maxrec)
+            cost = planned_cost(self._pool, self._translate(tree, maxrec, ()))
+        except ArchiveError:
+            return None
+        return None if cost is None else cost / self.limits.cost_per_s
 
     def table(self, text: str, *, maxrec: int, timeout_s: float) -> pa.Table:
         """The answer to a query, whole and in memory: for what is known to be small."""

@@ -4,6 +4,7 @@ from typing import IO, BinaryIO, cast
 
 from sqlalchemy import Engine
 
+from archive.database.engines import begin_unflushed
 from archive.vo.errors import NotFoundError, UnavailableError
 from storage import catalogue
 from storage.errors import ObjectNotFound, OutOfSpace, VolumeUnavailable
@@ -22,7 +23,7 @@ class StoredResults:
             stored = self._store.store(stream)
         except (OutOfSpace, VolumeUnavailable) as problem:
             raise UnavailableError(f"the result could not be kept: {problem}") from None
-        with self._writer.begin() as connection:
+        with begin_unflushed(self._writer) as connection:  # the job that refers to it is written after it
             catalogue.add_object(connection, stored)
         return stored.key
 

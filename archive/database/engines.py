@@ -91,6 +91,19 @@ def psycopg_dsn(url: str | URL, **options: str) -> str:
     return make_conninfo("", **{key: value for key, value in wanted.items() if value is not None})
 
 
+@contextmanager
+def begin_unflushed(engine: Engine) -> Iterator[Connection]:
+    """One transaction whose commit does not wait for the disk.
+
+    For what is done over if the database server itself crashes within a second of it: steps of a job, which is then
+    found as it was before and run again. Commits reach the disk in their order, so a later one that does wait takes
+    all before it along (PostgreSQL, 30.4 Asynchronous Commit).
+    """
+    with engine.begin() as connection:
+        connection.execute(text("SET LOCAL synchronous_commit TO off"))
+        yield connection
+
+
 class Engines:
     """The engines of the three roles. Nothing is connected until a role is first used; safe between threads.
 

@@ -165,20 +165,27 @@ def _no_check(parameters: tuple[Parameter, ...], user: User) -> None:
     """Everything may be asked."""
 
 
+def _no_estimate(parameters: tuple[Parameter, ...], user: User) -> float | None:
+    """Nobody knows how long it takes."""
+    return None
+
+
 @dataclass(frozen=True, slots=True)
 class JobKind:
     """A kind of job that a room offers.
 
     name: plain, unique in the archive ("tap"). run: does the work, on a thread of a worker; what it raises becomes the
     job's error. check: called before the job is queued, on the web server; what it raises refuses it (for rights, not
-    for what takes long to find out). priority: of those that wait in a queue the highest is run first; below 0 what
-    nobody waits for. execution_duration_s: None takes the service's default. max_attempts: how many workers may die of
-    it.
+    for what takes long to find out). estimate: seconds it will run, for the job's quote, None where that is unknown;
+    called on the web server too. priority: of those that wait in a queue the highest is run first, of the same priority
+    their owners in turn; below 0 what nobody waits for; -1000 to 1000. execution_duration_s: None takes the service's
+    default. max_attempts: how many workers may die of it.
     """
 
     name: str
     run: Callable[[JobContext], None]
     check: Callable[[tuple[Parameter, ...], User], None] = _no_check
+    estimate: Callable[[tuple[Parameter, ...], User], float | None] = _no_estimate
     queue: str = DEFAULT_QUEUE
     priority: int = 0
     execution_duration_s: int | None = None

@@ -53,6 +53,7 @@ def insert_job(connection: Connection, new: Job) -> None:
         "run_id": new.run_id,
         "owner": new.owner,
         "phase": new.phase,
+        "quote": new.quote,
         "creation_time": new.creation_time,
         "execution_duration_s": new.execution_duration_s,
         "destruction": new.destruction,
@@ -110,10 +111,20 @@ def add_parameters(
     connection.execute(sa.update(job).where(job.c.job_id == old.job_id).values(values))
 
 
-def enqueue(connection: Connection, job_id: str, kind: JobKind, *, attempt: int | None = None) -> None:
-    """Queue the job, in this transaction; the former entry of the queue may no longer run it."""
+def enqueue(
+    connection: Connection, job_id: str, kind: JobKind, *, share: str | None = None, attempt: int | None = None
+) -> None:
+    """Queue the job, in this transaction; the former entry of the queue may no longer run it.
+
+    share: with whose other jobs it takes turns; None for a job that waits behind nobody of its priority: one that had
+    its turn already, or the archive's own.
+    """
     task = f"{queue.TASK_PREFIX}{kind.name}"
-    entry = queue.defer(connection, task, {"job_id": job_id}, queue=kind.queue, priority=kind.priority)
+    arguments, priority = {"job_id": job_id}, kind.priority * queue.TURNS
+    if share is not None:
+        arguments["share"] = share
+        priority -= queue.turn(connection, share, queue=kind.queue, priority=kind.priority)
+    entry = queue.defer(connection, task, arguments, queue=kind.queue, priority=priority)
     values: dict[str, Any] = {"phase": Phase.QUEUED, "procrastinate_id": entry, "start_time": None}
     if attempt is not None:
         values["attempt"] = attempt

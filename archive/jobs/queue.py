@@ -21,6 +21,8 @@ from sqlalchemy import Connection
 SCHEMA = "jobs"
 TASK_PREFIX = "uws."
 DEFAULT_QUEUE = "default"
+TURNS = 1_000_000
+"""procrastinate's priorities for each of ours: within one of ours the turns of those who wait (`turn`)."""
 _INSTALL_LOCK = 0x75726F_6A6F62
 
 
@@ -94,6 +96,27 @@ def _in_schema(connection: Connection) -> Iterator[psycopg.Connection[Any]]:
 
 # A connector that is never opened: entries are made on connections that the callers bring.
 _MANAGER = procrastinate.App(connector=procrastinate.SyncPsycopgConnector())
+
+
+def turn(connection: Connection, share: str, *, queue: str, priority: int) -> int:
+    """When the next entry of `share` is due among those of the same queue and priority: the lowest turn runs first.
+
+    share: whose jobs they are. Start-time fair queueing, each job counting 1: an entry comes one turn after the last
+    of its share that is still there, but not before what runs now. So the shares take turns, however many entries one
+    of them has; one that did not ask for a while has saved up nothing; and nobody waits for ever.
+    Source: Goyal, Vin, Cheng 1996, Start-time Fair Queueing.
+    """
+    statement = sa.text(
+        "WITH entry AS NOT MATERIALIZED ("
+        "  SELECT :top - priority AS turn, status, worker_id, args->>'share' AS share FROM jobs.procrastinate_jobs"
+        "  WHERE queue_name = :queue AND priority BETWEEN :top - :turns + 1 AND :top AND status IN ('todo', 'doing'))"
+        " SELECT greatest("
+        "  coalesce((SELECT max(turn) FROM entry WHERE status = 'doing' AND worker_id IS NOT NULL),"
+        "    (SELECT min(turn) FROM entry WHERE status = 'todo'), 0),"
+        "  (SELECT max(turn) + 1 FROM entry WHERE share = :share))"
+    )
+    values = {"queue": queue, "top": priority * TURNS, "turns": TURNS, "share": share}
+    return min(int(connection.execute(statement, values).scalar_one()), TURNS - 1)
 
 
 def defer(

@@ -44,10 +44,14 @@ def votable_error_document(error: JobError) -> Response:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where the list of jobs and a job are, as absolute URLs; made from public_url at each request, never stored."""
+    """Where the list of jobs and a job are, as absolute URLs; made from public_url at each request, never stored.
+
+    client: the address that the request comes from, as the proxies tell it.
+    """
 
     jobs_url: str
     job_id: str = ""
+    client: str = ""
 
     @property
     def job_url(self) -> str:
@@ -66,7 +70,8 @@ def place(request: Request) -> Place:
     job_id = str(request.path_params.get("job_id", ""))
     if job_id:
         path = path[: path.index(f"/{job_id}")]
-    return Place(public_url(request) + path.rstrip("/"), job_id)
+    client = "" if request.client is None else request.client.host
+    return Place(public_url(request) + path.rstrip("/"), job_id, client)
 
 
 Here = Annotated[Place, Depends(place)]
@@ -121,6 +126,7 @@ def _add_list(router: APIRouter, kind: str) -> None:
             uploads=files,
             run_id=asked.single("RUNID"),
             run=phase == "RUN",
+            address=here.client,
             execution_duration_s=duration,
             destruction=moment,
         )
@@ -175,7 +181,7 @@ def _add_settings(router: APIRouter, kind: str) -> None:
     @router.post("/{job_id}/phase")
     def set_phase(job_id: str, jobs: Jobs, user: Asker, asked: Asked, here: Here) -> Response:
         """UWS 1.1 §2.2.3.5, §2.2.3.6."""
-        _set_phase(kind, job_id, jobs, user, asked.required("PHASE"))
+        _set_phase(kind, job_id, jobs, user, asked.required("PHASE"), here)
         return _see(here.job_url)
 
     @router.get("/{job_id}/executionduration")
@@ -242,13 +248,13 @@ def _apply(kind: str, job_id: str, jobs: JobService, user: User, asked: Paramete
         jobs.set_destruction(kind, job_id, user, time_from_text(destruction, "DESTRUCTION"))
     phase = asked.single("PHASE")
     if phase is not None:
-        _set_phase(kind, job_id, jobs, user, phase)
+        _set_phase(kind, job_id, jobs, user, phase, here)
     return _see(here.job_url)
 
 
-def _set_phase(kind: str, job_id: str, jobs: JobService, user: User, phase: str) -> None:
+def _set_phase(kind: str, job_id: str, jobs: JobService, user: User, phase: str, here: Place) -> None:
     if phase == "RUN":
-        jobs.run(kind, job_id, user)
+        jobs.run(kind, job_id, user, here.client)
     elif phase == "ABORT":
         jobs.abort(kind, job_id, user)
     else:

@@ -14,6 +14,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from structlog.contextvars import bound_contextvars
 
 from archive.access.service import AccessService
+from archive.database.engines import begin_unflushed
 from archive.jobs import queries
 from archive.jobs.context import JobCancelled, JobContext, JobKind, Why
 from archive.jobs.janitor import forget
@@ -57,7 +58,7 @@ class Runner:
     def execute(self, kind: JobKind, job_id: str, procrastinate_id: int) -> None:
         """Claim the job, run it, and write down how it ended; returns at once if it is no longer to be run."""
         held = (job_id, procrastinate_id)
-        with self._writer.begin() as connection:
+        with begin_unflushed(self._writer) as connection:
             job = queries.claim(connection, job_id, procrastinate_id)
         if job is None:
             return
@@ -108,12 +109,12 @@ class Runner:
         return None if running is None else running.context.job
 
     def _record(self, held: Held, result: Result) -> bool:
-        with self._writer.begin() as connection:
+        with begin_unflushed(self._writer) as connection:
             return queries.add_result(connection, *held, result)
 
     def _finish(self, job: Job, held: Held, phase: Phase, error: JobError | None) -> None:
         keys: list[str] = []
-        with self._writer.begin() as connection:
+        with begin_unflushed(self._writer) as connection:
             ended = queries.finish(connection, *held, phase, error)
             if phase is not Phase.COMPLETED:
                 keys = queries.empty_results_of(connection, *held)

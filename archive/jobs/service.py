@@ -21,6 +21,8 @@ from archive.vo.errors import AuthorizationError, NotFoundError, TooLargeError, 
 
 log = logging.getLogger(__name__)
 
+LONGEST_QUOTE_S = 10 * 365 * 86_400.0  # a product of four tables is quoted for longer than a date can tell
+
 
 class JobService:
     """Jobs of all kinds.
@@ -67,10 +69,14 @@ class JobService:
         uploads: Sequence[Upload] = (),
         run_id: str | None = None,
         run: bool = False,
+        address: str = "",
         execution_duration_s: int | None = None,
         destruction: datetime | None = None,
     ) -> Job:
-        """A new job of the user, PENDING, or QUEUED at once with `run`. If it is refused its uploads are forgotten."""
+        """A new job of the user, PENDING, or QUEUED at once with `run`. If it is refused its uploads are forgotten.
+
+        address: where the request comes from, which tells the anonymous apart when jobs take turns.
+        """
         try:
             known = self.kinds[kind]
             new = self._new(known, user.name or None, parameters, uploads=uploads, run_id=run_id)
@@ -80,10 +86,11 @@ class JobService:
                 new = replace(new, destruction=min(destruction, new.creation_time + self._max_retention))
             if run:
                 known.check(new.parameters, user)
+            new = replace(new, quote=_quote(known, new.parameters, user))
             with self._writer.begin() as connection:
                 queries.insert_job(connection, new)
                 if run:
-                    queries.enqueue(connection, new.job_id, known)
+                    queries.enqueue(connection, new.job_id, known, share=_share(user, address))
         except BaseException:
             self.forget_uploads(uploads)
             raise
@@ -187,15 +194,16 @@ class JobService:
 
     # ---- changing ----------------------------------------------------------------------------------
 
-    def run(self, kind: str, job_id: str, user: User) -> None:
-        """PENDING to QUEUED (PHASE=RUN)."""
+    def run(self, kind: str, job_id: str, user: User, address: str = "") -> None:
+        """PENDING to QUEUED (PHASE=RUN). address: as of `create`."""
         known = self.kinds[kind]
         with self._writer.begin() as connection:
             job = self._found(connection, kind, job_id, user, lock=True)
             # EXECUTING may become QUEUED again, but only by the archive itself.
             demand_transition(job_id, Phase.COMPLETED if job.phase is Phase.EXECUTING else job.phase, Phase.QUEUED)
             known.check(job.parameters, user)
-            queries.enqueue(connection, job_id, known)
+            queries.change(connection, job_id, {"quote": _quote(known, job.parameters, user)})
+            queries.enqueue(connection, job_id, known, share=_share(user, address))
 
     def abort(self, kind: str, job_id: str, user: User) -> None:
         """To ABORTED (PHASE=ABORT); whatever runs is stopped by the worker that runs it."""
@@ -221,6 +229,8 @@ class JobService:
                 job = self._found(connection, kind, job_id, user, lock=True)
                 demand_pending(job_id, job.phase)
                 queries.add_parameters(connection, job, parameters, uploads)
+                changed = self._found(connection, kind, job_id, user)
+                queries.change(connection, job_id, {"quote": _quote(self.kinds[kind], changed.parameters, user)})
         except BaseException:
             self.forget_uploads(uploads)
             raise
@@ -258,6 +268,17 @@ class JobService:
         if job.owner is not None and job.owner != user.name and not user.is_operator:
             raise AuthorizationError(f"Job {job_id} belongs to somebody else.")
         return job
+
+
+def _quote(kind: JobKind, parameters: tuple[Parameter, ...], user: User) -> datetime | None:
+    """When the job will end if it is begun now (UWS 1.1 §2.2.1); None where nobody can say."""
+    seconds = kind.estimate(parameters, user)
+    return None if seconds is None else datetime.now(UTC) + timedelta(seconds=min(seconds, LONGEST_QUOTE_S))
+
+
+def _share(user: User, address: str) -> str:
+    """Whose job it is when jobs take turns. No user's name has a blank, so no address is taken for a user."""
+    return f"anonymous {address}" if user.is_anonymous else user.name
 
 
 def _check_text(parameters: Sequence[Parameter], run_id: str | None) -> None:

@@ -12,6 +12,9 @@ from archive.jobs.job import Phase
 
 log = logging.getLogger(__name__)
 
+FIRST_LOOK_S = 0.01
+SLOWER = 1.3  # how much longer each pause is than the one before, until it is interval_s
+
 
 @dataclass(eq=False, slots=True)
 class _Waiter:
@@ -23,7 +26,8 @@ class _Waiter:
 class PhaseWatcher:
     """Asks for the phases of all awaited jobs at once, every interval_s seconds, while anybody waits.
 
-    It belongs to one event loop. A waiter costs a future, no thread and no connection.
+    For who has just begun to wait it asks sooner, FIRST_LOOK_S after: most jobs are short. It belongs to one event
+    loop. A waiter costs a future, no thread and no connection.
     """
 
     def __init__(self, engine: Engine, *, interval_s: float = 0.1) -> None:
@@ -31,6 +35,7 @@ class PhaseWatcher:
         self._interval_s = interval_s
         self._waiters: set[_Waiter] = set()
         self._poller: asyncio.Task[None] | None = None
+        self._pause_s = interval_s
 
     @property
     def waiting(self) -> int:
@@ -44,6 +49,7 @@ class PhaseWatcher:
         """
         waiter = _Waiter(job_id, phase, asyncio.get_running_loop().create_future())
         self._waiters.add(waiter)
+        self._pause_s = min(FIRST_LOOK_S, self._interval_s)
         if self._poller is None or self._poller.done():
             self._poller = asyncio.create_task(self._poll())
         try:
@@ -58,7 +64,8 @@ class PhaseWatcher:
 
     async def _poll(self) -> None:
         while self._waiters:
-            await asyncio.sleep(self._interval_s)
+            await asyncio.sleep(self._pause_s)
+            self._pause_s = min(self._pause_s * SLOWER, self._interval_s)
             asked = tuple(self._waiters)
             if not asked:
                 return

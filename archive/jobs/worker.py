@@ -89,7 +89,8 @@ async def _work(
     queues: Sequence[str] | None,
     limits: WorkerLimits,
 ) -> None:
-    dsn = psycopg_dsn(writer.url, options=f"-c search_path={queue.SCHEMA}", application_name="uraniborg worker")
+    session = f"-c search_path={queue.SCHEMA} -c synchronous_commit=off"  # see database.engines.begin_unflushed
+    dsn = psycopg_dsn(writer.url, options=session, application_name="uraniborg worker")
     app = procrastinate.App(connector=procrastinate.PsycopgConnector(conninfo=dsn, min_size=1, max_size=3))
     for namespace, blueprint in blueprints.items():
         app.add_tasks_from(blueprint, namespace=namespace)
@@ -130,7 +131,7 @@ async def _work(
 def _task(runner: Runner, kind: JobKind, stop_s: float) -> Callable[..., Awaitable[None]]:
     """What procrastinate calls for a job of this kind: it waits for the job's thread."""
 
-    async def run(queue_context: QueueContext, job_id: str) -> None:
+    async def run(queue_context: QueueContext, job_id: str, share: str = "") -> None:  # share is the queue's
         entry = queue_context.job.id
         if entry is None:
             raise RuntimeError(f"job {job_id}: the queue gave an entry without an id")

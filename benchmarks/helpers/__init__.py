@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 
 import psutil
 import psycopg
@@ -72,12 +72,16 @@ def prepared(folder: Path, rows: int) -> Iterator[OpenedArchive]:
 
 @contextmanager
 def served(
-    rows: int, *, web_workers: int = 1, fill: Callable[[OpenedArchive], None] = lambda archive: None
+    rows: int,
+    *,
+    web_workers: int = 1,
+    job_workers: int = 0,
+    fill: Callable[[OpenedArchive], None] = lambda archive: None,
 ) -> Iterator[Served]:
-    """A served archive: the made catalogue, and what `fill` puts there; job workers stay away, for they take cores."""
+    """A served archive: the made catalogue, and what `fill` puts there; job workers, which take cores, if asked for."""
     with tempfile.TemporaryDirectory(prefix="uraniborg-bench-") as name, prepared(Path(name), rows) as archive:
         fill(archive)
-        command = ("serve", "--web-workers", str(web_workers), "--job-workers", "0")
+        command = ("serve", "--web-workers", str(web_workers), "--job-workers", str(job_workers))
         with serving(Path(name) / "data", {}, "embedded", *command) as live:
             yield Served(live, archive)
 
@@ -88,14 +92,24 @@ class Client:
     def __init__(self, bench: Served) -> None:
         self._connection = http.client.HTTPConnection(urlsplit(bench.live.url).netloc, timeout=60)
 
-    def get(self, path: str, wanted: int = 200) -> bytes:
+    def get(self, path: str, wanted: int = 200, headers: Mapping[str, str] | None = None) -> bytes:
         """The body; SystemExit if the status is another than `wanted`."""
-        self._connection.request("GET", path)
+        return self._ask("GET", path, None, wanted, headers or {})[1]
+
+    def post(self, path: str, form: Mapping[str, str], headers: Mapping[str, str] | None = None) -> str:
+        """Where the answer, a redirect, leads: a path."""
+        typed = {"Content-Type": "application/x-www-form-urlencoded", **(headers or {})}
+        return urlsplit(self._ask("POST", path, urlencode(form), 303, typed)[0]).path
+
+    def _ask(
+        self, method: str, path: str, body: str | None, wanted: int, headers: Mapping[str, str]
+    ) -> tuple[str, bytes]:
+        self._connection.request(method, path, body, dict(headers))
         answer = self._connection.getresponse()
-        body = answer.read()
+        told = answer.read()
         if answer.status != wanted:
-            raise SystemExit(f"{path}: status {answer.status}\n{body[:2000].decode()}")
-        return body
+            raise SystemExit(f"{path}: status {answer.status}\n{told[:2000].decode()}")
+        return answer.headers.get("Location", ""), told
 
 
 def timed(work: Callable[[], object]) -> float:

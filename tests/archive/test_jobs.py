@@ -15,7 +15,7 @@ import psycopg
 import pytest
 import sqlalchemy as sa
 
-from archive.access.identity import ANONYMOUS
+from archive.access.identity import ANONYMOUS, User
 from archive.access.service import add_user, create_token
 from archive.database.engines import Engines, psycopg_dsn
 from archive.jobs import queries, queue
@@ -341,6 +341,40 @@ def test_what_nobody_waits_for_does_not_keep_users_waiting(still: SimpleNamespac
         assert [connection.execute(fetch).scalar_one() for _ in range(2)] == [asked, drawn]
 
 
+def test_a_hundred_jobs_of_one_user_do_not_keep_the_others_waiting(still: SimpleNamespace) -> None:
+    ann, bob, eve = (User(name) for name in ("ann", "bob", "eve"))
+    whose: dict[str, str] = {}
+
+    def make(count: int, name: str, user: User, address: str = "") -> None:
+        for _ in range(count):
+            whose[still.jobs.create("test", user, [], run=True, address=address).job_id] = name
+
+    make(100, "ann", ann)
+    make(2, "bob", bob)
+    make(20, "someone", ANONYMOUS, "192.0.2.1")
+    make(1, "somebody else", ANONYMOUS, "192.0.2.2")
+    with still.engines.begin("writer") as connection:
+        connection.execute(sa.text("SET LOCAL search_path = jobs"))
+        worker_id = connection.execute(
+            sa.text("INSERT INTO procrastinate_workers DEFAULT VALUES RETURNING id")
+        ).scalar_one()
+    fetch = sa.text("SELECT args->>'job_id' FROM procrastinate_fetch_job_v2(NULL, :worker)")
+
+    def fetched(count: int) -> list[str]:
+        with still.engines.begin("writer") as connection:
+            connection.execute(sa.text("SET LOCAL search_path = jobs"))
+            return [whose[connection.execute(fetch, {"worker": worker_id}).scalar_one()] for _ in range(count)]
+
+    assert fetched(8) == ["ann", "bob", "someone", "somebody else", "ann", "bob", "someone", "ann"]
+    # Who comes late begins with those who run now, neither behind the hundred nor before all for good.
+    make(3, "eve", eve)
+    assert fetched(7) == ["someone", "eve", "ann", "someone", "eve", "ann", "someone"]
+    make(1, "ann", ann)
+    left = fetched(len(whose) - 15)
+    assert left[:3] == ["eve", "ann", "someone"]
+    assert left[-1] == "ann"
+
+
 def test_installing_the_queue_again_changes_nothing_and_an_older_one_is_brought_up(quiet: Postgres) -> None:
     with quiet.engines() as engines:
         with engines.begin("owner") as connection:
@@ -412,6 +446,26 @@ def test_execution_duration_and_destruction_can_be_set_within_limits(
     client.post(f"{job_url}/destruction", data={"DESTRUCTION": soon})
     assert client.get(f"{job_url}/destruction").text == f"{soon}.000Z"
     assert client.post(f"{job_url}/destruction", data={"DESTRUCTION": "tomorrow"}).status_code == 400
+
+
+@embedded_only
+def test_a_quote_says_when_the_job_would_end_and_follows_its_parameters(
+    client: httpx.Client, still: SimpleNamespace
+) -> None:
+    def ahead(job_url: str) -> float:
+        """Hours until the job is quoted to end."""
+        told = client.get(f"{job_url}/quote").text
+        assert document(client, job_url).findtext(f"{UWS}quote") == told
+        return (datetime.fromisoformat(told) - datetime.now(UTC)).total_seconds() / 3600
+
+    job_url = create(client, still, DO="sleep", SECONDS=7_200)
+    assert ahead(job_url) == pytest.approx(2, abs=0.1)
+    client.post(f"{job_url}/parameters", data={"SECONDS": "1e99"})
+    assert ahead(job_url) > 80_000
+    client.post(f"{job_url}/parameters", data={"SECONDS": "36000"})
+    client.post(f"{job_url}/phase", data={"PHASE": "RUN"})
+    assert ahead(job_url) == pytest.approx(10, abs=0.1)
+    assert ahead(create(client, still, DO="sleep", SECONDS=3_600, PHASE="RUN")) == pytest.approx(1, abs=0.1)
 
 
 @embedded_only

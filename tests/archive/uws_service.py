@@ -115,7 +115,10 @@ def kinds(engines: Engines, folder: Path) -> list[JobKind]:
         if any(parameter.value == "forbidden" for parameter in parameters):
             raise UsageError("that is forbidden")
 
-    return [JobKind("test", run, check)]
+    def estimate(parameters: Any, user: Any) -> float | None:
+        return next((float(parameter.value) for parameter in parameters if parameter.name == "SECONDS"), None)
+
+    return [JobKind("test", run, check, estimate)]
 
 
 def prepare(urls: DatabaseUrls) -> None:

@@ -2,6 +2,7 @@
 
 import gzip
 import hashlib
+from datetime import datetime, timedelta
 from io import BytesIO
 
 import httpx
@@ -75,6 +76,17 @@ def test_an_async_job_runs_and_gives_the_rows_of_the_sync_query(tap: pyvo.dal.TA
     job.delete()
     assert rows == [str(row["dp_id"]) for row in tap.search(query)]
     assert httpx.get(url).status_code == 404
+
+
+def test_a_job_is_quoted_by_the_planner_before_it_is_run(tap: pyvo.dal.TAPService) -> None:
+    from_all = ", ".join(f"tap_schema.columns AS c{number}" for number in range(4))
+    queries = ("SELECT TOP 1 table_name FROM tap_schema.tables", f"SELECT COUNT(*) FROM {from_all}", "SELECT nothing")
+    jobs = [tap.submit_job(query) for query in queries]
+    short, long, wrong = (httpx.get(f"{job.url}/quote").text for job in jobs)
+    for job in jobs:
+        job.delete()
+    assert datetime.fromisoformat(long) - datetime.fromisoformat(short) > timedelta(minutes=5)
+    assert wrong == ""
 
 
 def test_a_failing_async_job_ends_in_error_with_the_reason(tap: pyvo.dal.TAPService) -> None:
