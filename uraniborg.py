@@ -67,7 +67,14 @@ def tap_service(archive: "OpenedArchive") -> "TapService":
 
     chosen = archive.settings.tap
     fetcher = Fetcher(timeout_s=chosen.upload_timeout_s, allowed_hosts=tuple(chosen.upload_allowed_hosts))
-    return TapService(archive.reader_pool, archive.published, archive.sphere, tap_limits(archive.settings), fetcher)
+    return TapService(
+        archive.reader_pool,
+        archive.published,
+        archive.sphere,
+        tap_limits(archive.settings),
+        fetcher,
+        archive.settings.public_url,
+    )
 
 
 def discovery_service(archive: "OpenedArchive") -> "DiscoveryService":

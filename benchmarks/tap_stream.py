@@ -1,9 +1,9 @@
 """A million rows of 15 columns over HTTP against COPY, in one run: `python benchmarks/tap_stream.py`.
 
-Floor: `COPY (SELECT ...) TO STDOUT` by psycopg as the reader role, each piece written to /dev/null: FORMAT binary for
-BINARY2, FORMAT csv for CSV and TABLEDATA. The bodies that come over HTTP go to /dev/null too. Best of the rounds.
-CPU: of the web worker, for one answer. Memory: its resident set, before and the most while it streams (asked for
-every 20 ms).
+Floor: `COPY (SELECT ...) TO STDOUT` by psycopg as the reader role, each piece written to /dev/null: FORMAT csv for
+formats that are text (CSV, TABLEDATA, JSON), FORMAT binary for the others. The bodies that come over HTTP go to
+/dev/null too. Best of the rounds. CPU: of the web worker, for one answer. Memory: its resident set, before and the most
+while it streams (asked for every 20 ms).
 """
 
 import argparse
@@ -20,7 +20,18 @@ from urllib.parse import urlencode, urlsplit
 import psutil
 from helpers import TABLE, Served, served, show
 
-FORMATS = {"BINARY2": ("votable", "binary"), "CSV": ("csv", "csv"), "TABLEDATA": ("votable/td", "csv")}
+# RESPONSEFORMAT, the floor, and how a whole body ends.
+FORMATS = {
+    "BINARY2": ("votable", "binary", b"</VOTABLE>"),
+    "BINARY": ("votable/binary", "binary", b"</VOTABLE>"),
+    "Parquet": ("parquet", "binary", b"PAR1"),
+    "Arrow": ("arrow", "binary", b"\xff\xff\xff\xff\0\0\0\0"),
+    "FITS": ("fits", "binary", b""),
+    "CSV": ("csv", "csv", b""),
+    "TABLEDATA": ("votable/td", "csv", b"</VOTABLE>"),
+    "JSON": ("json", "csv", b'"status": "OK"}'),
+    "JSON lines": ("jsonl", "csv", b"}"),
+}
 MIB = 2**20
 Told = TypeVar("Told", bound=tuple[float, ...])
 
@@ -63,7 +74,7 @@ def copied(bench: Served, sql: str, form: str) -> tuple[float, int]:
     return time.perf_counter() - began, size
 
 
-def streamed(url: str, query: str, rows: int, form: str) -> tuple[float, float, int]:
+def streamed(url: str, query: str, rows: int, form: str, end: bytes = b"") -> tuple[float, float, int]:
     """Seconds to the first byte of the body and to its end, bytes. Not compressed: what is measured is the archive.
 
     By http.client, the client that costs least: it shares the cores with what it measures.
@@ -79,7 +90,7 @@ def streamed(url: str, query: str, rows: int, form: str) -> tuple[float, float, 
         while piece := answer.read(256 << 10):
             size += sink.write(piece)
             last = piece
-    if answer.status != 200 or (form != "csv" and not last.rstrip().endswith(b"</VOTABLE>")):
+    if answer.status != 200 or not last.rstrip().endswith(end):
         raise SystemExit(f"status {answer.status}, and the answer in {form} ends with {last[-200:]!r}")
     return first, time.perf_counter() - began, size
 
@@ -93,6 +104,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--formats", nargs="*", default=list(FORMATS), choices=list(FORMATS), metavar="FORMAT")
     chosen = parser.parse_args()
     query = f"SELECT * FROM {TABLE}"
     with served(chosen.rows, web_workers=1) as bench:
@@ -100,10 +112,11 @@ def main() -> None:
         floors = {form: least(chosen.rounds, partial(copied, bench, query, form), 0) for form in ("binary", "csv")}
         streamed(bench.live.url, query, 10, "votable")
         rows = []
-        for name, (form, floor_form) in FORMATS.items():
+        for name in chosen.formats:
+            form, floor_form, end = FORMATS[name]
             with Watched(worker) as memory:
                 first, seconds, size = least(
-                    chosen.rounds, partial(streamed, bench.live.url, query, chosen.rows, form), 1
+                    chosen.rounds, partial(streamed, bench.live.url, query, chosen.rows, form, end), 1
                 )
             floor, floor_size = floors[floor_form]
             rows.append((name, seconds, size / 1e6, size / 1e6 / seconds, first * 1e3, floor, floor_size / 1e6,

@@ -1,7 +1,7 @@
 """A Sphinx extension: what the reference says is asked of the code while the site is built, so that it is true.
 
-`{asked} settings` (or `endpoints`, `tables`, `functions`, `errors`, `modules PACKAGE`) stands in a page for the Markdown that a
-function below returns.
+`{asked} settings` (or `endpoints`, `formats`, `tables`, `functions`, `errors`, `modules PACKAGE`) stands in a page for
+the Markdown that a function below returns.
 """
 
 import re
@@ -24,6 +24,7 @@ from archive.app.settings_command import settings_page
 from archive.holdings.declared import SCHEMAS
 from archive.settings import Loaded
 from archive.vo import errors
+from archive.vo.formats import FORMATS
 from tap.adql.functions import ADQL_FUNCTIONS
 from tap.adql.geometry import GEOMETRY
 from tap.adql.user_functions import USER_DEFINED
@@ -61,6 +62,16 @@ def openapi() -> dict[str, Any]:
             app = app._app  # the layers that every request goes through
         with warnings.catch_warnings(action="ignore"):  # GET and HEAD of one handler share its operationId
             return dict(app.openapi())
+
+
+def formats() -> str:
+    """What RESPONSEFORMAT takes, in the order in which errors and capabilities list it."""
+    head = ["| media type | other names | file |", "|---|---|---|"]
+    names = (", ".join(f"`{alias}`" for alias in form.aliases) for form in FORMATS)
+    rows = [
+        row(f"`{form.media_type}`", told, f"`.{form.extension}`") for form, told in zip(FORMATS, names, strict=True)
+    ]
+    return "\n".join([*head, *rows])
 
 
 def tables() -> str:
@@ -121,6 +132,7 @@ def modules(name: str) -> str:
 ANSWERS: Mapping[str, Callable[..., str]] = {
     "settings": settings,
     "endpoints": endpoints,
+    "formats": formats,
     "tables": tables,
     "functions": functions,
     "errors": error_table,

@@ -33,6 +33,8 @@ def sync(
         media_type=prepared.writer.media_type,
         headers={"Content-Disposition": name},
         cancel=prepared.cancel,
+        compress=not prepared.writer.is_packed,
+        late_headers=prepared.headers,
         limiter=threads,  # slow queries must not keep files and pages waiting
     )
 

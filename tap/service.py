@@ -20,10 +20,12 @@ from archive.holdings.running import RunningQuery, Statement, TemporaryTable
 from archive.sphere.sphere import Sphere
 from archive.vo.arrow import arrow_schema
 from archive.vo.columns import Column, Table
-from archive.vo.dali import Parameters, Upload
+from archive.vo.dali import Parameters, Upload, status_headers
+from archive.vo.descriptors import links_descriptor
 from archive.vo.errors import ArchiveError, TooLargeError, UsageError
 from archive.vo.formats import Writer
-from archive.vo.votable import Info, UploadedTable, read_votable
+from archive.vo.markup import Markup
+from archive.vo.votable import Info, UploadedTable, field_ids, read_votable
 from tap.adql.names import PublishedSchema, PublishedTable, check
 from tap.adql.nodes import Query
 from tap.adql.parser import parse
@@ -36,6 +38,7 @@ UPLOAD_SCHEMA = "tap_upload"
 MAX_COLUMNS = 1600  # of a relation, PostgreSQL's own
 SERVER = f"Uraniborg/{version('uraniborg')}"
 TOO_LATE = "run it asynchronously (/tap/async), where it may take longer, or narrow it"
+PUBLISHER_DID = "curation.publisherdid"  # ObsCore's utype, which a column keeps under any name (OBS-01)
 LateFailures = Literal["told", "raised"]
 
 
@@ -61,6 +64,7 @@ class Answer:
     writer: Writer
     running: RunningQuery
     infos: tuple[Info, ...]
+    resources: tuple[Markup, ...]
 
     def chunks(self, late_failures: LateFailures) -> Iterator[bytes]:
         """The document, a piece at a time, in constant memory."""
@@ -72,6 +76,7 @@ class Answer:
                 infos=self.infos,
                 overflow=lambda: self.running.overflow,
                 table_name="result",
+                resources=self.resources,
                 late_failures=late_failures,
             )
         finally:
@@ -88,8 +93,11 @@ class TapService:
         sphere: Sphere,
         limits: Limits,
         fetcher: Fetcher,
+        public_url: str | None = None,
     ) -> None:
+        """public_url: where the archive is, for service descriptors in results; None for none."""
         self._fetcher = fetcher
+        self._public_url = public_url
         self._pool = pool
         self._published = published
         self._sphere = sphere
@@ -117,7 +125,13 @@ class TapService:
             maxrec=maxrec,
             too_late=TOO_LATE,
         )
-        return Prepared(writer, running, _infos(text, maxrec, self.limits.hard_maxrec, user))
+        return Prepared(
+            writer,
+            running,
+            maxrec,
+            _infos(text, maxrec, self.limits.hard_maxrec, user),
+            descriptors(statement.columns, self._public_url) if self._public_url else (),
+        )
 
     def estimate_s(self, parameters: Parameters) -> float | None:
         """Seconds that the query will take by the planner's estimate; None for one with uploads, or that cannot be run.
@@ -185,12 +199,18 @@ class Prepared:
 
     writer: Writer
     running: RunningQuery
+    maxrec: int
     infos: tuple[Info, ...]
+    resources: tuple[Markup, ...] = ()
 
     def open(self, *, late_failures: LateFailures = "told") -> Iterator[bytes]:
         """Run to the first page, then give the document. late_failures: "told" within it, or "raised"."""
         self.running.open()
-        return Answer(self.writer, self.running, self.infos).chunks(late_failures)
+        return Answer(self.writer, self.running, self.infos, self.resources).chunks(late_failures)
+
+    def headers(self) -> dict[str, str]:
+        """What is known of the answer when it begins."""
+        return status_headers(self.maxrec, ended=self.running.ended, overflow=self.running.overflow)
 
     def cancel(self) -> None:
         self.running.cancel()
@@ -199,6 +219,14 @@ class Prepared:
 def published_schema(published: Mapping[str, Published]) -> PublishedSchema:
     """The published tables as the translator knows them."""
     return PublishedSchema({name: PublishedTable(one.table, one.sql_name) for name, one in published.items()})
+
+
+def descriptors(columns: Sequence[Column], public_url: str) -> tuple[Markup, ...]:
+    """Where a result leads to: DataLink, if it has the publisher DIDs of ObsCore (TAP-26)."""
+    for column, field_id in zip(columns, field_ids(columns), strict=True):
+        if (column.utype or "").lower().removeprefix("obscore:") == PUBLISHER_DID:
+            return (links_descriptor(public_url, field_id),)
+    return ()
 
 
 def told_apart(columns: Sequence[Column]) -> tuple[Column, ...]:

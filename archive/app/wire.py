@@ -17,13 +17,13 @@ import structlog
 from anyio import to_thread
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from archive.vo.streaming import GZIP_LEVEL, accepts_gzip
+from archive.vo.streaming import GZIP_LEVEL, content_coding
 
 access_log = structlog.get_logger("uraniborg.access")
 
 EXPOSED = (
     "Location, Content-Length, Content-Disposition, Content-Range, ETag, Repr-Digest, WWW-Authenticate, "
-    "X-VO-Authenticated, X-Request-ID"
+    "X-VO-Authenticated, X-Request-ID, X-Maxrec, X-Query-Status"
 )
 ALLOWED = "Authorization, Content-Type, Range, If-Modified-Since, If-None-Match, If-Range, X-Request-ID"
 SERVER = f"Uraniborg/{version('uraniborg')}".encode()
@@ -89,7 +89,7 @@ class Compressed:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        asked = accepts_gzip(_header(scope, b"accept-encoding"))
+        asked = content_coding(_header(scope, b"accept-encoding"), ("gzip",)) is not None
         held: Message | None = None
 
         async def compressing(message: Message) -> None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from archive.holdings.running import RunningQuery
 from archive.vo.columns import Column
-from archive.vo.dali import Parameters
+from archive.vo.dali import Parameters, status_headers
 from archive.vo.formats import Writer, writer_for
 from archive.vo.markup import Markup
 from archive.vo.votable import Info
@@ -40,14 +40,21 @@ class Prepared:
     def cancel(self) -> None:
         self.running.cancel()
 
+    def headers(self) -> dict[str, str]:
+        """What is known of the answer when it begins."""
+        return status_headers(self.maxrec, ended=self.running.ended, overflow=self._overflow())
+
+    def _overflow(self) -> bool:
+        # MAXREC=0 asks for the columns, and nothing was cut (SIA 2.0 §2.1.18).
+        return self.maxrec > 0 and self.running.overflow
+
     def _chunks(self) -> Iterator[bytes]:
         try:
             yield from self.writer.write(
                 self.running.columns,
                 self.running.batches(),
                 infos=self.infos,
-                # MAXREC=0 asks for the columns, and nothing was cut (SIA 2.0 §2.1.18).
-                overflow=lambda: self.maxrec > 0 and self.running.overflow,
+                overflow=self._overflow,
                 table_name=self.table_name,
                 resources=self.resources,
             )

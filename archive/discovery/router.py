@@ -141,6 +141,8 @@ def _streamed(prepared: Prepared, name: str, threads: CapacityLimiter) -> Respon
         media_type=prepared.writer.media_type,
         headers={"Content-Disposition": f'inline; filename="{name}.{prepared.writer.extension}"'},
         cancel=prepared.cancel,
+        compress=not prepared.writer.is_packed,
+        late_headers=prepared.headers,
         limiter=threads,
     )
 

@@ -100,6 +100,7 @@ class RunningQuery:
         """timeout_s: from the first page's asking to the last row; too_late: what to do about it, told when it ends."""
         self.columns = statement.columns
         self.overflow = False
+        self.ended = False  # the last row has come, and `overflow` is final
         self.rows = 0
         self._pool = pool
         self._statement = statement
@@ -125,7 +126,7 @@ class RunningQuery:
         With maxrec 0 nothing is run, and the answer counts as cut (DALI-05).
         """
         if self._maxrec == 0:
-            self.overflow = True
+            self.overflow = self.ended = True
             return
         try:
             connection = self._pool.getconn()
@@ -240,6 +241,7 @@ class RunningQuery:
                 rows = rows[:room]
             batch = record_batch(rows, self._schema, self._connection) if rows else None
             if is_last:
+                self.ended = True
                 self.close()  # before the rows are sent: a slow client keeps no connection for what has ended
             return batch
 

@@ -58,6 +58,16 @@ class Upload:
     url: str | None = None
 
 
+def status_headers(maxrec: int, *, ended: bool, overflow: bool) -> dict[str, str]:
+    """The limit of rows, and whether rows were cut, as headers: for formats with no place for it, such as CSV.
+
+    ended: whether all rows have come, and so `overflow` is known. Headers leave before the rows: of an answer longer
+    than a page, only the limit can be told, and as many rows as that mean that there may be more.
+    """
+    told = {"X-Maxrec": str(maxrec)}
+    return {**told, "X-Query-Status": "OVERFLOW" if overflow else "OK"} if ended else told
+
+
 class Parameters:
     """The parameters of a request, from the query and from the form. Names in any case, values as sent (DALI-01).
 

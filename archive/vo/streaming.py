@@ -15,9 +15,10 @@ import zlib
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 import anyio
+import pyarrow as pa
 import structlog
 from anyio import CapacityLimiter, to_thread
 from starlette.background import BackgroundTask
@@ -25,6 +26,7 @@ from starlette.datastructures import Headers
 from starlette.responses import PlainTextResponse, Response
 from starlette.types import Receive, Scope, Send
 
+from archive.vo.drain import Drain
 from archive.vo.errors import ArchiveError
 
 logger = structlog.get_logger(__name__)
@@ -60,7 +62,8 @@ class StreamedResponse(Response):
     redirect). If the iterable has a `close`, it is called at the end, however the end comes.
     cancel: called at once, on another thread, when the client goes away or the server stops while `open` or a piece is
     still under way, or before the stream is at its end; it may come when the work is just over, and must bear that.
-    compress: gzip where the client asks for it; level 1, its first bytes early.
+    compress: zstd or gzip where the client asks for it; at their quickest, the first bytes early.
+    late_headers: asked when the first piece is there, for what is known only then.
     limiter: which streams share how many threads; None for anyio's own (40).
     """
 
@@ -73,6 +76,7 @@ class StreamedResponse(Response):
         headers: Mapping[str, str] | None = None,
         cancel: Callable[[], object] | None = None,
         compress: bool = True,
+        late_headers: Callable[[], Mapping[str, str]] | None = None,
         limiter: CapacityLimiter | None = None,
         pages: Pages = Pages(),
         background: BackgroundTask | None = None,
@@ -88,6 +92,7 @@ class StreamedResponse(Response):
         self._open = open
         self._cancel = cancel
         self._compress = compress
+        self._late_headers = late_headers
         self._limiter = limiter
         self._pages = pages
         self._work: _Work | None = None
@@ -143,6 +148,8 @@ class StreamedResponse(Response):
                         await begun(scope, receive, send)
                     return None
                 page, more = begun
+                if self._late_headers is not None:
+                    self.headers.update(self._late_headers())
                 if scope["method"] == "HEAD":
                     page, more = b"", False
                 if self._left:
@@ -164,7 +171,7 @@ class StreamedResponse(Response):
                     await self._on_thread(self._work.close)
         return None
 
-    def _begin(self, encoder: "_Gzip | None") -> Response | tuple[bytes, bool]:
+    def _begin(self, encoder: "Encoder | None") -> Response | tuple[bytes, bool]:
         """Start the work and make the first page: one trip to the thread, as each costs a tenth of a millisecond."""
         opened = self._open()
         if isinstance(opened, Response):
@@ -197,18 +204,26 @@ class StreamedResponse(Response):
     async def _on_thread(self, function: Callable[[], Any]) -> Any:
         return await to_thread.run_sync(function, limiter=self._limiter)
 
-    def _encoder(self, scope: Scope) -> "_Gzip | None":
+    def _encoder(self, scope: Scope) -> "Encoder | None":
         if not self._compress:
             return None
         self.headers.add_vary_header("Accept-Encoding")
-        if not accepts_gzip(Headers(scope=scope).get("accept-encoding", "")):
+        coding = content_coding(Headers(scope=scope).get("accept-encoding", ""))
+        if coding is None:
             return None
-        self.headers["Content-Encoding"] = "gzip"
-        return _Gzip()
+        self.headers["Content-Encoding"] = coding
+        return ENCODERS[coding]()
+
+
+class Encoder(Protocol):
+    """Compresses a stream as it goes. flush: what was given so far can be read by who has it."""
+
+    def encode(self, data: bytes, *, flush: bool) -> bytes: ...
+    def finish(self) -> bytes: ...
 
 
 class _Gzip:
-    """gzip as it goes (RFC 1952)."""
+    """gzip (RFC 1952)."""
 
     def __init__(self) -> None:
         self._compressor = zlib.compressobj(GZIP_LEVEL, zlib.DEFLATED, zlib.MAX_WBITS | 16)
@@ -221,10 +236,32 @@ class _Gzip:
         return self._compressor.flush(zlib.Z_FINISH)
 
 
+class _Zstd:
+    """Zstandard (RFC 8878), by Arrow, at level 1."""
+
+    def __init__(self) -> None:
+        self._drain = Drain()
+        self._compressor = pa.CompressedOutputStream(pa.PythonFile(self._drain, "w"), "zstd")
+
+    def encode(self, data: bytes, *, flush: bool) -> bytes:
+        self._compressor.write(data)
+        if flush:
+            self._compressor.flush()
+        return self._drain.take()
+
+    def finish(self) -> bytes:
+        self._compressor.close()
+        return self._drain.take()
+
+
+# The better first: where a client takes both alike, it gets the first.
+ENCODERS: Mapping[str, Callable[[], Encoder]] = {"zstd": _Zstd, "gzip": _Gzip}
+
+
 class _Work:
     """The pieces of one stream, gathered into pages on whatever thread asks."""
 
-    def __init__(self, pieces: Iterable[bytes], encoder: _Gzip | None, pages: Pages) -> None:
+    def __init__(self, pieces: Iterable[bytes], encoder: Encoder | None, pages: Pages) -> None:
         self._pieces: Iterator[bytes] = iter(pieces)
         self._source = pieces
         self._encoder = encoder
@@ -266,8 +303,11 @@ class _Work:
                 close()
 
 
-def accepts_gzip(accept_encoding: str) -> bool:
-    """RFC 9110 §12.5.3: gzip, or *, with a quality that is not zero."""
+def content_coding(accept_encoding: str, offered: Iterable[str] = ENCODERS) -> str | None:
+    """The coding that the client likes best of those offered, None for none (RFC 9110 §12.5.3).
+
+    What is not named is not wanted, unless "*" is; no coding stands behind every coding that is wanted as much.
+    """
     qualities: dict[str, float] = {}
     for word in accept_encoding.lower().split(","):
         coding, *parameters = (part.strip() for part in word.split(";"))
@@ -276,4 +316,10 @@ def accepts_gzip(accept_encoding: str) -> bool:
             qualities[coding] = float(quality)
         except ValueError:
             qualities[coding] = 0.0
-    return qualities.get("gzip", qualities.get("x-gzip", qualities.get("*", 0.0))) > 0
+    if "x-gzip" in qualities:
+        qualities.setdefault("gzip", qualities["x-gzip"])
+    # "*" is what old clients say who mean gzip; zstd is for those who name it.
+    qualities.setdefault("gzip", qualities.get("*", 0.0))
+    best = max(offered, key=lambda coding: qualities.get(coding, 0.0), default=None)
+    wanted = qualities.get(best or "", 0.0)
+    return best if wanted > 0 and wanted >= qualities.get("identity", 0.0) else None

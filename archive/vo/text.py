@@ -4,6 +4,8 @@ Numbers keep every digit (the shortest text that reads back to the same number),
 separated by blanks. Quoting and escaping belong to each format. Nulls stay null.
 """
 
+from collections.abc import Mapping
+
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
@@ -13,6 +15,7 @@ from archive.vo.arrow import TEXT, is_timestamp, shape_of
 from archive.vo.columns import Column
 from archive.vo.errors import ArchiveError
 
+VOTABLE_SPELLING = {name: name for name in ("NaN", "+Inf", "-Inf")}
 FIRST_INSTANT, LAST_INSTANT = -62_135_596_800_000_000, 253_402_300_799_999_999
 
 
@@ -29,13 +32,9 @@ def text_column(array: pa.Array, column: Column) -> pa.StringArray:
 
 
 def _text(array: pa.Array, column: Column) -> pa.StringArray:
-    if pa.types.is_fixed_size_list(array.type):
-        array = array.cast(pa.list_(array.type.value_type))
-    if pa.types.is_list(array.type):
-        # Slots of null lists are dropped by flatten(): what is left belongs to cells that exist.
-        elements = _filled(_text(array.flatten(), column), column)
-        offsets = np.concatenate([[0], np.cumsum(array.value_lengths().fill_null(0).to_numpy())])
-        lists = pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), elements)
+    if pa.types.is_fixed_size_list(array.type) or pa.types.is_list(array.type):
+        elements, offsets = offsets_of_lists(array)
+        lists = pa.ListArray.from_arrays(offsets, _filled(_text(elements, column), column))
         joined = pc.binary_join(lists, " ")
         return pc.if_else(array.is_valid(), joined, pa.scalar(None, pa.string()))
     if pa.types.is_floating(array.type):
@@ -43,6 +42,14 @@ def _text(array: pa.Array, column: Column) -> pa.StringArray:
     if column.datatype == "bit":
         return array.cast(pa.uint8()).cast(pa.string())
     return array.cast(pa.string())
+
+
+def offsets_of_lists(array: pa.Array) -> tuple[pa.Array, pa.Int32Array]:
+    """The elements of the cells that are there, in a row, and where each cell's begin: a missing cell has none."""
+    if pa.types.is_fixed_size_list(array.type):
+        array = array.cast(pa.list_(array.type.value_type))
+    offsets = np.concatenate([[0], np.cumsum(array.value_lengths().fill_null(0).to_numpy())])
+    return array.flatten(), pa.array(offsets, pa.int32())
 
 
 def _filled(elements: pa.StringArray, column: Column) -> pa.StringArray:
@@ -61,8 +68,8 @@ def missing_element(column: Column) -> str:
     raise ArchiveError(f"column {column.name}: VOTable cannot tell a missing element in an array of {column.datatype}")
 
 
-def floats(array: pa.Array) -> pa.StringArray:
-    """Shortest text that reads back to the same float; NaN, +Inf and -Inf as VOTable spells them."""
+def floats(array: pa.Array, spellings: Mapping[str, str] = VOTABLE_SPELLING) -> pa.StringArray:
+    """Shortest text that reads back to the same float. spellings: of NaN, +Inf and -Inf."""
     text = array.cast(pa.string())
     values = array.fill_null(0).to_numpy(zero_copy_only=False)
     if np.isfinite(values).all():
@@ -70,7 +77,7 @@ def floats(array: pa.Array) -> pa.StringArray:
     special = {"NaN": np.isnan(values), "+Inf": np.isposinf(values), "-Inf": np.isneginf(values)}
     for spelling, where in special.items():
         if where.any():
-            text = pc.if_else(pa.array(where), pa.scalar(spelling), text)
+            text = pc.if_else(pa.array(where), pa.scalar(spellings[spelling]), text)
     return text
 
 
@@ -108,12 +115,11 @@ def text_array(array: pa.Array, column: Column) -> pa.StringArray:
         raise ArchiveError(
             f"column {column.name}: an array of strings needs a fixed length of each, not {column.arraysize}"
         )
-    lists = array.cast(pa.list_(pa.string()))
-    elements = lists.flatten().fill_null("")
+    elements, offsets = offsets_of_lists(array)
+    elements = elements.fill_null("")
     if elements and (longest := pc.max(pc.utf8_length(elements)).as_py()) > width:
         raise ArchiveError(f"column {column.name}: a string of {longest} characters, declared as {column.arraysize}")
-    offsets = np.concatenate([[0], np.cumsum(lists.value_lengths().fill_null(0).to_numpy())])
-    padded = pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), pc.utf8_rpad(elements, width))
+    padded = pa.ListArray.from_arrays(offsets, pc.utf8_rpad(elements, width))
     return pc.if_else(array.is_valid(), pc.binary_join(padded, ""), pa.scalar(None, pa.string()))
 
 

@@ -119,6 +119,14 @@ def test_tsv_has_no_tab_or_line_end_within_a_cell() -> None:
         ("text/csv", "text/csv", None),
         ("text/csv;header=present", "text/csv;header=present", None),
         ("tsv", "text/tab-separated-values", None),
+        ("votable/binary", "application/x-votable+xml;serialization=binary", "BINARY"),
+        ("fits", "application/fits", None),
+        ("application/fits", "application/fits", None),
+        ("parquet", "application/vnd.apache.parquet", None),
+        ("arrow", "application/vnd.apache.arrow.stream", None),
+        ("json", "application/json", None),
+        ("jsonl", "application/x-ndjson", None),
+        ("html", "text/html", None),
     ],
 )
 def test_a_media_type_comes_back_as_it_was_asked(
@@ -132,7 +140,7 @@ def test_a_media_type_comes_back_as_it_was_asked(
     assert serialization is None or f"<{serialization}>".encode() in document
 
 
-@pytest.mark.parametrize("asked", ["fits3", "text/html", "application/x-votable+xml;serialization=binary", "xml;x"])
+@pytest.mark.parametrize("asked", ["fits3", "text/plain", "application/x-votable+xml;serialization=vodml", "xml;x"])
 def test_a_format_that_is_not_offered_is_refused_with_those_that_are(asked: str) -> None:
     with pytest.raises(UsageError, match=r"votable, .*csv, tsv"):
         writer_for(asked)

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 
+import pyarrow as pa
 import pytest
 import uvicorn
 from fastapi import APIRouter, FastAPI
@@ -15,7 +16,7 @@ from fastapi.responses import Response
 
 from archive.vo.errors import QueryTimeoutError, UnavailableError
 from archive.vo.routes import DaliRoute
-from archive.vo.streaming import StreamedResponse, accepts_gzip
+from archive.vo.streaming import StreamedResponse, content_coding
 
 PROMPTLY_S = 1.0
 
@@ -195,6 +196,14 @@ def test_head_has_the_headers_and_closes_the_work(port: int) -> None:
     assert get(port, "refuses", "HEAD")[0].status == 503
 
 
+def test_zstd_is_sent_where_it_is_asked_for(port: int) -> None:
+    _, body = get(port, "words")
+    packed, small = get(port, "words", **{"Accept-Encoding": "gzip;q=0.8, zstd"})
+    assert packed.headers["Content-Encoding"] == "zstd" and len(small) < len(body) / 2
+    with pa.CompressedInputStream(pa.BufferReader(small), "zstd") as stream:
+        assert stream.read() == body
+
+
 def test_gzip_is_sent_where_it_is_asked_for_and_only_there(port: int) -> None:
     plain, body = get(port, "words")
     assert plain.headers["Content-Encoding"] is None and plain.headers["Vary"] == "Accept-Encoding"
@@ -203,11 +212,12 @@ def test_gzip_is_sent_where_it_is_asked_for_and_only_there(port: int) -> None:
     assert gzip.decompress(small) == body
 
 
-def test_the_first_bytes_of_a_slow_compressed_stream_come_at_once(port: int) -> None:
+@pytest.mark.parametrize("coding", ["gzip", "zstd"])
+def test_the_first_bytes_of_a_slow_compressed_stream_come_at_once(port: int, coding: str) -> None:
     client = socket.create_connection(("127.0.0.1", port), timeout=5)
-    client.sendall(b"GET /middle HTTP/1.1\r\nHost: x\r\nAccept-Encoding: gzip\r\n\r\n")
+    client.sendall(f"GET /middle HTTP/1.1\r\nHost: x\r\nAccept-Encoding: {coding}\r\n\r\n".encode())
     seen = b""
-    while b"\r\n\r\n" not in seen or len(seen.split(b"\r\n\r\n", 1)[1]) < 20:
+    while b"\r\n\r\n" not in seen or len(seen.split(b"\r\n\r\n", 1)[1]) < 14:
         seen += client.recv(4096)
     assert not WORK.cancelled.is_set()
     client.close()
@@ -216,8 +226,10 @@ def test_the_first_bytes_of_a_slow_compressed_stream_come_at_once(port: int) -> 
 
 @pytest.mark.parametrize(
     ("header", "expected"),
-    [("gzip", True), ("gzip, deflate", True), ("x-gzip", True), ("*", True), ("identity", False), ("", False),
-     ("gzip;q=0", False), ("*;q=0.5, gzip;q=0", False), ("GZIP; q=0.1", True), ("gzip;q=x", False)],
+    [("gzip", "gzip"), ("gzip, deflate", "gzip"), ("x-gzip", "gzip"), ("*", "gzip"), ("identity", None), ("", None),
+     ("gzip;q=0", None), ("*;q=0.5, gzip;q=0", None), ("GZIP; q=0.1", "gzip"), ("gzip;q=x", None), ("br", None),
+     ("gzip, deflate, br, zstd", "zstd"), ("zstd;q=0.5, gzip", "gzip"), ("zstd;q=0, gzip;q=0.2", "gzip"),
+     ("zstd", "zstd"), ("identity;q=1, gzip;q=0.5", None), ("gzip;q=1, identity;q=0.5", "gzip"), ("zstd;q=0", None)],
 )  # fmt: skip
-def test_accept_encoding_is_read_as_http_means_it(header: str, expected: bool) -> None:
-    assert accepts_gzip(header) is expected
+def test_accept_encoding_is_read_as_http_means_it(header: str, expected: str | None) -> None:
+    assert content_coding(header) == expected

@@ -125,6 +125,18 @@ def test_data_links_lead_to_the_bytes_of_this(tap: pyvo.dal.TAPService) -> None:
     assert seen == 3
 
 
+def test_a_result_with_publisher_dids_leads_to_datalink_under_whatever_name_they_have(
+    tap: pyvo.dal.TAPService,
+) -> None:
+    """TAP-26, DataLink 1.1 §4: no access_url was selected; the service descriptor says where to ask."""
+    for select in ("obs_publisher_did", "obs_id, obs_publisher_did AS did"):
+        found = tap.search(f"SELECT TOP 2 {select} FROM ivoa.obscore")
+        links = list(found.iter_datalinks())
+        assert len(links) == 2
+        assert all("#this" in [link.semantics for link in each] for each in links)
+    assert not list(tap.search("SELECT TOP 1 obs_id FROM ivoa.obscore").iter_datalinks())
+
+
 def test_this_is_a_fits_file_that_astropy_opens(tap: pyvo.dal.TAPService) -> None:
     """By the link itself: pyvo's getdataset() first fetches the vocabulary of semantics from ivoa.net."""
     record = tap.search("SELECT TOP 1 * FROM ivoa.obscore WHERE dataproduct_type = 'spectrum'")[0]

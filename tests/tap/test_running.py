@@ -31,6 +31,7 @@ from archive.holdings import catalogues
 from archive.vo.columns import Column, Table
 from archive.vo.dali import Parameters
 from archive.vo.errors import ArchiveError, QueryTimeoutError
+from archive.vo.formats import FORMATS
 from tap.commands import check_command
 from tap.service import Limits, Prepared, TapService
 from tap.upload import Fetcher
@@ -248,10 +249,46 @@ def test_maxrec_0_gives_the_columns_and_runs_nothing(sky: Served) -> None:
     assert wrong.status_code == 400
 
 
-def test_memory_does_not_grow_with_the_number_of_rows(sky: Served) -> None:
+@pytest.mark.parametrize("form", ["csv", "tsv", "jsonl"])
+def test_a_cut_is_told_in_a_header_where_the_format_has_no_place_and_it_is_known_in_time(
+    sky: Served, form: str
+) -> None:
+    def told(adql: str, maxrec: int) -> tuple[str | None, str | None]:
+        headers = sky.query(adql, FORMAT=form, MAXREC=str(maxrec)).headers
+        return headers.get("x-maxrec"), headers.get("x-query-status")
+
+    assert told("SELECT * FROM cat.ten", 10) == ("10", "OK")
+    assert told("SELECT * FROM cat.ten", 9) == ("9", "OVERFLOW")
+    assert told("SELECT * FROM cat.ten", 0) == ("0", "OVERFLOW")
+    # Longer than the first page: the headers leave before anybody knows.
+    assert told("SELECT * FROM cat.stars", STARS - 1) == (str(STARS - 1), None)
+
+
+def test_every_format_comes_over_http_as_its_media_type(sky: Served) -> None:
+    for form in FORMATS:
+        answer = sky.query("SELECT * FROM cat.ten", FORMAT=form.aliases[0])
+        assert answer.status_code == 200, answer.text
+        assert answer.headers["content-type"] == form.media_type
+        assert answer.headers["content-disposition"].endswith(f'.{form.extension}"')
+        assert ("content-encoding" in answer.headers) is not form.is_packed
+    listed = httpx.get(f"{sky.url}/tap/capabilities").text
+    for form in FORMATS:
+        assert f"<mime>{form.media_type}</mime>" in listed
+        assert all(f"<alias>{name}</alias>" in listed for name in form.short_names)
+    answer = sky.query("SELECT * FROM cat.ten", FORMAT="word")
+    assert answer.status_code == 400
+    assert all(form.aliases[0] in answer.text for form in FORMATS)
+
+
+@pytest.mark.parametrize(
+    ("form", "few", "many"),
+    [("votable/b2", 20_000, 200_000), ("arrow", 20_000, 200_000), ("fits", 20_000, 200_000), ("json", 20_000, 200_000),
+     ("parquet", 150_000, 450_000)],  # a row group, and several
+)  # fmt: skip
+def test_memory_does_not_grow_with_the_number_of_rows(sky: Served, form: str, few: int, many: int) -> None:
     def peak_bytes(rows: int) -> int:
         chunks = prepared(sky, f"SELECT TOP {rows} a.*, b.id AS other FROM cat.stars a, cat.stars b", MAXREC=str(rows),
-                          FORMAT="votable/b2").open()  # fmt: skip
+                          FORMAT=form).open()  # fmt: skip
         tracemalloc.start()
         arrow = max(pa.total_allocated_bytes() for _ in chunks)
         python = tracemalloc.get_traced_memory()[1]
@@ -259,7 +296,7 @@ def test_memory_does_not_grow_with_the_number_of_rows(sky: Served) -> None:
         return python + arrow
 
     peak_bytes(2_000)
-    assert peak_bytes(200_000) < 1.5 * peak_bytes(20_000)
+    assert peak_bytes(many) < 1.5 * peak_bytes(few)
 
 
 # ---- uploads

@@ -13,9 +13,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from archive.vo.arrow import PRIMITIVES, TEXT, TIMESTAMP, arrow_type, is_timestamp, shape_of
+from archive.vo.cells import NUMBERS
 from archive.vo.columns import Column
 from archive.vo.errors import TooLargeError, UsageError
-from archive.vo.votable.binary2 import NUMBERS
 
 # DALI 1.1 §3.3.3, without the leap second and what is finer than a microsecond: Arrow cannot hold those.
 TIMESTAMP_TEXT = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}(T[0-9]{2}:[0-9]{2}:[0-5][0-9](\.[0-9]{1,6})?Z?)?$"

@@ -1,6 +1,6 @@
 """A result as a VOTable document, streamed (DALI 1.1 §4.4, TAP 1.1 §3.1, VOTable 1.4).
 
-Head and tail of the document are here; rows are in tabledata.py and binary2.py. Version 1.4 is written because the
+Head and tail of the document are here; rows are in tabledata.py and binary.py. Version 1.4 is written because the
 STILTS and TOPCAT of today report 1.5 as an error (VOT-01).
 """
 
@@ -16,14 +16,18 @@ from archive.vo.arrow import is_timestamp, slices
 from archive.vo.columns import Column
 from archive.vo.errors import ArchiveError
 from archive.vo.markup import Markup, element, start_tag
-from archive.vo.votable.binary2 import Binary2
+from archive.vo.votable.binary import NULLS, Binary, Binary2
 from archive.vo.votable.info import Info
 from archive.vo.votable.tabledata import Tabledata
 
 logger = structlog.get_logger(__name__)
 
-Serialization = Literal["tabledata", "binary2"]
-ENCODERS: Mapping[Serialization, type[Tabledata | Binary2]] = {"tabledata": Tabledata, "binary2": Binary2}
+Serialization = Literal["tabledata", "binary2", "binary"]
+ENCODERS: Mapping[Serialization, type[Tabledata | Binary2]] = {
+    "tabledata": Tabledata,
+    "binary2": Binary2,
+    "binary": Binary,
+}
 DECLARATION = '<?xml version="1.0" encoding="UTF-8"?>\n'
 ROOT = {
     "version": "1.4",
@@ -31,6 +35,7 @@ ROOT = {
     "xmlns:xsi": "http://www.w3.org/2001/XMLSchema-instance",
 }
 MJD_ORIGIN = 2400000.5
+OVERFLOW = Info("QUERY_STATUS", "OVERFLOW", "MAXREC, or the service's own limit, cut this table: there are more rows.")
 BROKEN = "The service failed while it wrote this table: the rows above are not all. Please ask again."
 
 
@@ -57,7 +62,7 @@ def write_votable(
     late_failures: "told" ends the document with QUERY_STATUS=ERROR (for a client that has its 200 already, TAP-20);
     "raised" lets the exception out, for a job that can still fail as a whole.
     """
-    yield _head(columns, infos, table_name, description, coosys).encode()
+    yield _head(columns, infos, table_name, description, coosys, with_nulls=serialization == "binary").encode()
     encoder = ENCODERS[serialization](columns)
     yield b"<DATA>" + encoder.opening
     last: Info | None = None
@@ -66,19 +71,35 @@ def write_votable(
             for part in slices(batch):
                 yield encoder.encode(part)
         if overflow is not None and overflow():
-            last = Info(
-                "QUERY_STATUS", "OVERFLOW", "MAXREC, or the service's own limit, cut this table: there are more rows."
-            )
+            last = OVERFLOW
     except Exception as error:
         if late_failures == "raised":
             raise
-        last = _failure(error)
+        last = failure(error)
     yield encoder.finish() + b"</DATA>\n</TABLE>\n"
-    told = [info.markup() + "\n" for info in (*encoder.notes(), *([last] if last else []))]
-    yield "".join([*told, "</RESOURCE>\n", *resources, "</VOTABLE>\n"]).encode()
+    yield _tail((*encoder.notes(), *([last] if last else [])), resources).encode()
 
 
-def _failure(error: Exception) -> Info:
+def votable_header(
+    columns: Sequence[Column],
+    *,
+    infos: Sequence[Info | Markup] = (),
+    overflow: bool = False,
+    table_name: str | None = None,
+    description: str | None = None,
+    resources: Sequence[Markup] = (),
+    coosys: str | None = "ICRS",
+) -> bytes:
+    """The document without DATA: what describes a table whose rows lie beside it (VOParquet 1.0 §2.1, FITS-plus)."""
+    head = _head(columns, infos, table_name, description, coosys)
+    return f"{head}</TABLE>\n{_tail([OVERFLOW] if overflow else [], resources)}".encode()
+
+
+def _tail(told: Iterable[Info], resources: Sequence[Markup]) -> str:
+    return "".join([*(info.markup() + "\n" for info in told), "</RESOURCE>\n", *resources, "</VOTABLE>\n"])
+
+
+def failure(error: Exception) -> Info:
     """What a client is told whose document has begun: an ArchiveError's own text, else no details."""
     if isinstance(error, ArchiveError):
         logger.warning("a table ended early", error=str(error))
@@ -116,9 +137,14 @@ def _head(
     table_name: str | None,
     description: str | None,
     coosys: str | None,
+    *,
+    with_nulls: bool = False,
 ) -> str:
-    """All that comes before the rows; COOSYS and TIMESYS precede the FIELDs that refer to them (VOT-03, VOT-04)."""
-    fields, references = _fields(tuple(columns), coosys)
+    """All that comes before the rows; COOSYS and TIMESYS precede the FIELDs that refer to them (VOT-03, VOT-04).
+
+    with_nulls: VALUES names the integers that stand for missing ones, as BINARY needs (VOT-05).
+    """
+    fields, references = _fields(tuple(columns), coosys, with_nulls)
     systems = {
         "coosys": element("COOSYS", {"ID": "coosys", "system": coosys}),
         "timesys_mjd": element(
@@ -143,13 +169,16 @@ def _head(
 
 
 @lru_cache(maxsize=256)
-def _fields(columns: tuple[Column, ...], coosys: str | None) -> tuple[tuple[Markup, ...], tuple[str | None, ...]]:
+def _fields(
+    columns: tuple[Column, ...], coosys: str | None, with_nulls: bool
+) -> tuple[tuple[Markup, ...], tuple[str | None, ...]]:
     """The FIELDs, and the frame each refers to. Kept: the same tables are asked for again and again."""
     references = tuple(_reference(column, coosys) for column in columns)
-    return tuple(map(_field, columns, field_ids(columns), references)), references
+    nulls = [NULLS.get(column.datatype) if with_nulls else None for column in columns]
+    return tuple(map(_field, columns, field_ids(columns), references, nulls)), references
 
 
-def _field(column: Column, field_id: str, reference: str | None) -> Markup:
+def _field(column: Column, field_id: str, reference: str | None, null: int | None) -> Markup:
     attributes = {
         "ID": field_id,
         "name": column.name,
@@ -162,7 +191,8 @@ def _field(column: Column, field_id: str, reference: str | None) -> Markup:
         "ref": reference,
     }
     description = element("DESCRIPTION", None, column.description) if column.description else None
-    return element("FIELD", attributes, description)
+    values = element("VALUES", {"null": null}) if null is not None else None
+    return element("FIELD", attributes, description, values)
 
 
 def _reference(column: Column, coosys: str | None) -> str | None:

@@ -5,61 +5,45 @@ VOTable itself is in archive.vo.votable; text of cells in archive.vo.text.
 """
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal, Protocol
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from archive.vo.arrow import TEXT, conformed, is_timestamp, slices
-from archive.vo.columns import Column
 from archive.vo.errors import UsageError
-from archive.vo.markup import Markup
-from archive.vo.text import byte_table, contains_any, joined_bytes, text_column
-from archive.vo.votable import Info, write_votable
+from archive.vo.formats.columnar import write_arrow, write_parquet
+from archive.vo.formats.fits import write_fits
+from archive.vo.formats.html import write_html
+from archive.vo.formats.json import write_json, write_jsonl
+from archive.vo.formats.separated import write_csv, write_tsv
+from archive.vo.formats.writing import Write
+from archive.vo.votable import write_votable
 
 # What may go out again as a Content-Type: nothing that ends a header.
 MEDIA_TYPE = re.compile(r'[A-Za-z0-9.+-]+/[A-Za-z0-9.+-]+( *; *[A-Za-z0-9.+-]+="?[A-Za-z0-9 ./:+-]*"?)*')
-QUOTED = byte_table(*b'",\r\n')
-BREAKING = byte_table(*b"\t\r\n")
-
-
-class Write(Protocol):
-    """A writer of results: bytes as the batches come. A format that cannot say a thing leaves it out.
-
-    Parameters as of `write_votable`. A failure of `batches` in a format that has no place to tell it is raised: the
-    stream then breaks off, which a client can notice.
-    """
-
-    def __call__(
-        self,
-        columns: Sequence[Column],
-        batches: Iterable[pa.RecordBatch],
-        *,
-        infos: Sequence[Info] = (),
-        overflow: Callable[[], bool] | None = None,
-        table_name: str | None = None,
-        description: str | None = None,
-        resources: Sequence[Markup] = (),
-        late_failures: Literal["told", "raised"] = "told",
-    ) -> Iterator[bytes]: ...
+# Short names of VOTable's serializations, which look like media types and are none.
+SHORT_VOTABLE = "votable/"
 
 
 @dataclass(frozen=True, slots=True)
 class Format:
-    """One output format. media_type: its full name; aliases: RESPONSEFORMAT's short names and other media types."""
+    """One output format.
+
+    media_type: its full name; aliases: RESPONSEFORMAT's short names and other media types. is_packed: compressed
+    already, so that a second time would cost much and gain nothing.
+    """
 
     media_type: str
     aliases: tuple[str, ...]
     extension: str
     write: Write
+    is_packed: bool = False
 
     @property
     def short_names(self) -> tuple[str, ...]:
         """Aliases that are no media types: what TAPRegExt lists as `alias` (TAP-41)."""
-        return tuple(alias for alias in self.aliases if "/" not in alias)
+        return tuple(alias for alias in self.aliases if "/" not in alias or alias.startswith(SHORT_VOTABLE))
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,57 +53,15 @@ class Writer:
     media_type: str
     extension: str
     write: Write
+    is_packed: bool = False
 
     @property
     def is_votable(self) -> bool:
         return self.extension == "vot"
 
 
-def separated(
-    columns: Sequence[Column],
-    batches: Iterable[pa.RecordBatch],
-    *,
-    separator: str,
-    clean: Callable[[pa.StringArray], pa.StringArray],
-    infos: Sequence[Info] = (),
-    overflow: Callable[[], bool] | None = None,
-    table_name: str | None = None,
-    description: str | None = None,
-    resources: Sequence[Markup] = (),
-    late_failures: Literal["told", "raised"] = "told",
-) -> Iterator[bytes]:
-    """Lines of text under a line of column names, in UTF-8. clean: makes a column's text safe between separators."""
-    names = clean(pa.array([column.name for column in columns], pa.string()))
-    yield (separator.join(names.to_pylist()) + "\r\n").encode()
-    for batch in batches:
-        for part in slices(batch):
-            parts: list[pa.Array | pa.Scalar] = []
-            for column, array in zip(columns, conformed(part, columns), strict=True):
-                cells = text_column(array, column)
-                if column.datatype in TEXT and not is_timestamp(column):
-                    cells = clean(cells)
-                parts += [cells.fill_null("") if cells.null_count else cells, pa.scalar(separator)]
-            yield bytes(joined_bytes([*parts[:-1], pa.scalar("\r\n")]))
-
-
-def quoted(cells: pa.StringArray) -> pa.StringArray:
-    """CSV's quoting (RFC 4180 §2), only where needed; a text of no characters is "", a missing one is nothing."""
-    needed = pc.equal(pc.binary_length(cells), 0)
-    if contains_any(cells, QUOTED):
-        needed = pc.or_(needed, pc.match_substring_regex(cells, '[",\r\n]'))
-    if not pc.any(needed).as_py():
-        return cells
-    return pc.if_else(needed, pc.binary_join_element_wise('"', pc.replace_substring(cells, '"', '""'), '"', ""), cells)
-
-
-def unbroken(cells: pa.StringArray) -> pa.StringArray:
-    """TSV has no quoting (IANA text/tab-separated-values): a tab or line end within a text becomes a blank."""
-    return pc.replace_substring_regex(cells, "[\t\r\n]", " ") if contains_any(cells, BREAKING) else cells
-
-
-write_csv: Write = partial(separated, separator=",", clean=quoted)
-write_tsv: Write = partial(separated, separator="\t", clean=unbroken)
 write_binary2: Write = partial(write_votable, serialization="binary2")
+write_binary: Write = partial(write_votable, serialization="binary")
 write_tabledata: Write = partial(write_votable, serialization="tabledata")
 
 FORMATS: tuple[Format, ...] = (
@@ -135,8 +77,21 @@ FORMATS: tuple[Format, ...] = (
         "vot",
         write_tabledata,
     ),
+    Format("application/x-votable+xml;serialization=binary", ("votable/binary",), "vot", write_binary),
     Format("text/csv;header=present", ("csv", "text/csv"), "csv", write_csv),
     Format("text/tab-separated-values", ("tsv",), "tsv", write_tsv),
+    Format("application/fits", ("fits", "application/x-fits", "application/fits-table"), "fits", write_fits),
+    Format(
+        "application/vnd.apache.parquet",
+        ("parquet", "application/parquet", "application/x-parquet"),
+        "parquet",
+        write_parquet,
+        is_packed=True,
+    ),
+    Format("application/vnd.apache.arrow.stream", ("arrow",), "arrows", write_arrow),
+    Format("application/json", ("json",), "json", write_json),
+    Format("application/x-ndjson", ("jsonl", "ndjson", "application/jsonl"), "jsonl", write_jsonl),
+    Format("text/html", ("html",), "html", write_html),
 )
 
 
@@ -161,8 +116,8 @@ def writer_for(responseformat: str | None, default: str = "application/x-votable
         if form is None or "serialization=" in _normal(asked):
             offered = ", ".join(form.aliases[0] if form.aliases else form.media_type for form in FORMATS)
             raise UsageError(f"RESPONSEFORMAT {asked!r} is not offered here; there are {offered}")
-    is_literal = MEDIA_TYPE.fullmatch(asked) and not asked.startswith("votable/")
-    return Writer(asked if is_literal else form.media_type, form.extension, form.write)
+    is_literal = MEDIA_TYPE.fullmatch(asked) and not asked.startswith(SHORT_VOTABLE)
+    return Writer(asked if is_literal else form.media_type, form.extension, form.write, form.is_packed)
 
 
 class Limited:

@@ -1,16 +1,9 @@
-"""BINARY2: rows as big-endian bytes in base64 (VOTable 1.5 §5.4), composed a column at a time.
+"""A column's cells as big-endian bytes: what BINARY, BINARY2 and FITS have in common.
 
-A row is flag bytes (one bit a column, the first column the highest bit: 1 is "missing"), then the cells; a variable
-array is preceded by its 4-byte count. Consecutive columns of fixed width become one numpy structured array, a
-"segment"; columns of variable width are Arrow binaries. Arrow then concatenates segments and binaries row by row in
-one pass of C++: no Python object for a cell, and no index array for a byte.
-
-A char is one byte of ASCII until VOTable 1.6 (VOT-09), and astropy, so pyvo, refuses a whole table for one byte that is
-not. What is not ASCII in a char column is therefore written as "?", and the document says so after its table. Columns
-that may hold such text are declared unicodeChar (big-endian UTF-16); TABLEDATA carries it in either.
+Nothing is made for a single cell: numbers are one numpy array, text and variable arrays are Arrow's own bytes with the
+offsets at which cells begin.
 """
 
-import binascii
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -20,11 +13,10 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from archive.vo.arrow import TEXT, conformed, is_timestamp, shape_of
+from archive.vo.arrow import TEXT, is_timestamp, shape_of
 from archive.vo.columns import Column
 from archive.vo.errors import ArchiveError
-from archive.vo.text import byte_table, characters, contains_any, joined_bytes, missing_element, text_array, timestamps
-from archive.vo.votable.info import Info
+from archive.vo.text import byte_table, characters, contains_any, missing_element, text_array, timestamps
 
 NUMBERS: dict[str, np.dtype[Any]] = {
     "unsignedByte": np.dtype("u1"),
@@ -58,76 +50,7 @@ class Variable:
     data: Bytes
 
 
-class Binary2:
-    """Writes the BINARY2 element."""
-
-    opening = b'<BINARY2><STREAM encoding="base64">\n'
-
-    def __init__(self, columns: Sequence[Column]) -> None:
-        self._columns = columns
-        self._lossy: set[str] = set()
-        self._carry = b""  # Base64 takes three bytes at a time: what is left over waits for the next rows.
-
-    def encode(self, batch: pa.RecordBatch) -> bytes:
-        """The base64 of a batch; ArchiveError if a value is not what its column declares."""
-        data = rows(self._columns, batch, self._lossy)
-        head = min(-len(self._carry) % 3, len(data))
-        first = self._carry + bytes(data[:head])
-        end = head + (len(data) - head) // 3 * 3
-        if len(first) % 3:
-            self._carry = first
-            return b""
-        self._carry = bytes(data[end:])
-        return binascii.b2a_base64(first, newline=False) + binascii.b2a_base64(data[head:end])
-
-    def notes(self) -> tuple[Info, ...]:
-        """What a reader should know of the rows written so far."""
-        return tuple(
-            Info(
-                "WARNING",
-                f"non-ASCII text in {name}",
-                f'Characters of column {name} that are not ASCII are "?" here; RESPONSEFORMAT=votable/td has them.',
-            )
-            for name in sorted(self._lossy)
-        )
-
-    def finish(self) -> bytes:
-        """The end of the element, after the last row that could be written."""
-        return binascii.b2a_base64(self._carry) + b"</STREAM></BINARY2>\n"
-
-
-def rows(columns: Sequence[Column], batch: pa.RecordBatch, lossy: set[str]) -> memoryview:
-    """The rows of one batch, as they go to the wire before base64. lossy: takes names of char columns not in ASCII."""
-    arrays = conformed(batch, columns)
-    segment: list[npt.NDArray[np.generic]] = [_flags(arrays, batch.num_rows)]
-    parts: list[pa.Array] = []
-    for column, array in zip(columns, arrays, strict=True):
-        cells = cells_of(array, column, lossy)
-        if isinstance(cells, Fixed):
-            segment.append(cells.values)
-        else:
-            segment.append(cells.counts.astype(COUNT))
-            parts += [_segment(segment), _binary(cells.offsets, cells.data)]
-            segment = []
-    if not parts:
-        return _packed(segment).data
-    if segment:
-        parts.append(_segment(segment))
-    return joined_bytes(parts)
-
-
-def _flags(arrays: Sequence[pa.Array], rows: int) -> Bytes:
-    width = (len(arrays) + 7) // 8
-    if not any(array.null_count for array in arrays):
-        return np.zeros((rows, width), np.uint8)
-    missing = np.zeros((rows, len(arrays)), np.bool_)
-    for place, array in enumerate(arrays):
-        if array.null_count:
-            missing[:, place] = array.is_null().to_numpy(zero_copy_only=False)
-    return np.packbits(missing, axis=1)
-
-
-def _packed(fields: Sequence[npt.NDArray[np.generic]]) -> Bytes:
+def packed(fields: Sequence[npt.NDArray[np.generic]]) -> Bytes:
     """Fields side by side without padding, as bytes."""
     dtype = np.dtype([(f"f{place}", field.dtype, field.shape[1:]) for place, field in enumerate(fields)])
     record = np.empty(len(fields[0]), dtype)
@@ -136,20 +59,12 @@ def _packed(fields: Sequence[npt.NDArray[np.generic]]) -> Bytes:
     return record.view(np.uint8) if dtype.itemsize else np.empty(0, np.uint8)
 
 
-def _segment(fields: Sequence[npt.NDArray[np.generic]]) -> pa.Array:
-    data = _packed(fields)
-    rows = len(fields[0])
-    width = len(data) // max(1, rows)
-    return _binary(np.arange(rows + 1, dtype=np.int32) * np.int32(width), data)
+def cells_of(array: pa.Array, column: Column, lossy: set[str], null: int = 0) -> Fixed | Variable:
+    """A column's cells as bytes for the wire.
 
-
-def _binary(offsets: npt.NDArray[np.int32], data: Bytes) -> pa.Array:
-    buffers = [None, pa.py_buffer(np.ascontiguousarray(offsets)), pa.py_buffer(np.ascontiguousarray(data))]
-    return pa.Array.from_buffers(pa.binary(), len(offsets) - 1, buffers)
-
-
-def cells_of(array: pa.Array, column: Column, lossy: set[str]) -> Fixed | Variable:
-    """A column's cells as bytes for the wire; what stands in a missing cell is zero, NaN or nothing (flags tell)."""
+    A missing number is NaN or `null`, a missing boolean "?", a missing bit 0, a missing text or variable array has no
+    length. lossy: takes the names of char columns whose text was not ASCII, written with "?" in its place.
+    """
     shape = shape_of(column)
     if is_timestamp(column):
         return _text(timestamps(array, shape.width), column, shape.width, lossy)
@@ -159,13 +74,13 @@ def cells_of(array: pa.Array, column: Column, lossy: set[str]) -> Fixed | Variab
             return _text(text_array(array, column), column, width, lossy)
         return _text(array, column, shape.width, lossy)
     if not shape.is_array:
-        return Fixed(_wire(array, column))
+        return Fixed(_wire(array, column, null))
     if pa.types.is_fixed_size_list(array.type):
-        return _fixed_list(array, column)
+        return _fixed_list(array, column, null)
     return _list(array, column)
 
 
-def _wire(values: pa.Array, column: Column) -> Cells:
+def _wire(values: pa.Array, column: Column, null: int = 0) -> Cells:
     """Scalars, or the elements of arrays, as the wire has them: numbers big-endian, booleans T, F and ?."""
     if column.datatype == "boolean":
         truth = values.fill_null(False).to_numpy(zero_copy_only=False)
@@ -182,20 +97,24 @@ def _wire(values: pa.Array, column: Column) -> Cells:
         parts: Cells = leaves.to_numpy(zero_copy_only=False).reshape(-1, 2).astype(wire)
         return parts
     if values.null_count:
-        values = values.fill_null(float("nan") if pa.types.is_floating(values.type) else 0)
+        values = values.fill_null(float("nan") if pa.types.is_floating(values.type) else null)
     numbers: Cells = values.to_numpy(zero_copy_only=False).astype(wire, copy=False)
     return numbers
 
 
-def _fixed_list(array: pa.FixedSizeListArray, column: Column) -> Fixed:
+def _fixed_list(array: pa.FixedSizeListArray, column: Column, null: int) -> Fixed:
     size = array.type.list_size
     elements = array.values.slice(array.offset * size, len(array) * size)
     if elements.null_count:
         _refuse_missing(array.flatten(), column)
+    if array.null_count:
+        # What lies in the slots of a missing array is anything.
+        there = np.repeat(array.is_valid().to_numpy(zero_copy_only=False), size)
+        elements = pc.if_else(pa.array(there), elements, pa.scalar(None, elements.type))
     if column.datatype == "bit":
         bits = elements.fill_null(False).to_numpy(zero_copy_only=False).reshape(len(array), size)
         return Fixed(np.packbits(bits, axis=1))
-    wire = _wire(elements, column)
+    wire = _wire(elements, column, null)
     return Fixed(wire.reshape(len(array), size, *wire.shape[1:]))
 
 
@@ -207,10 +126,10 @@ def _list(array: pa.ListArray, column: Column) -> Variable:
         bits = elements.fill_null(False).to_numpy(zero_copy_only=False)
         # Each cell is padded to whole bytes of its own; bit arrays are rare enough for a loop.
         packed = [np.packbits(cell) for cell in np.split(bits, np.cumsum(counts)[:-1])]
-        return Variable(counts, _offsets(np.array([len(cell) for cell in packed])), np.concatenate(packed))
+        return Variable(counts, offsets_of(np.array([len(cell) for cell in packed])), np.concatenate(packed))
     wire = np.ascontiguousarray(_wire(elements, column))
     width = wire.dtype.itemsize * (wire.shape[1] if wire.ndim > 1 else 1)
-    return Variable(counts, _offsets(counts * width), wire.reshape(-1).view(np.uint8))
+    return Variable(counts, offsets_of(counts * width), wire.reshape(-1).view(np.uint8))
 
 
 def _refuse_missing(elements: pa.Array, column: Column) -> None:
@@ -218,7 +137,7 @@ def _refuse_missing(elements: pa.Array, column: Column) -> None:
         missing_element(column)
 
 
-def _offsets(lengths: npt.NDArray[np.integer]) -> npt.NDArray[np.int32]:
+def offsets_of(lengths: npt.NDArray[np.integer]) -> npt.NDArray[np.int32]:
     offsets = np.zeros(len(lengths) + 1, np.int32)
     np.cumsum(lengths, out=offsets[1:])
     return offsets
@@ -235,7 +154,7 @@ def _text(cells: pa.StringArray, column: Column, width: int | None, lossy: set[s
     data, size = characters(cells), 1
     if column.datatype == "unicodeChar":
         lengths, data, size = _utf16_lengths(data, lengths), _utf16(data), 2
-    offsets = _offsets(lengths * size)
+    offsets = offsets_of(lengths * size)
     if width is None:
         return Variable(lengths, offsets, data)
     if len(lengths) and (longest := int(lengths.max())) > width:
@@ -243,7 +162,7 @@ def _text(cells: pa.StringArray, column: Column, width: int | None, lossy: set[s
             f"column {column.name}: a text of {longest} characters does not fit the declared arraysize "
             f"{column.arraysize or 1}; its declaration should be longer, or variable ({width}*)"
         )
-    return Fixed(_padded(offsets, data, width * size))
+    return Fixed(padded(offsets, data, width * size))
 
 
 def _utf16(data: Bytes) -> Bytes:
@@ -259,7 +178,7 @@ def _utf16_lengths(data: Bytes, lengths: npt.NDArray[np.int32]) -> npt.NDArray[n
     return counts
 
 
-def _padded(offsets: npt.NDArray[np.int32], data: Bytes, width: int) -> Bytes:
+def padded(offsets: npt.NDArray[np.int32], data: Bytes, width: int) -> Bytes:
     """Cells side by side, each filled with zeros to `width` bytes: VOTable's end of a short string."""
     cells = len(offsets) - 1
     lengths = np.diff(offsets)
