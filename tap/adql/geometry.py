@@ -16,7 +16,7 @@ NUMBER, POINT, SHAPE, MOC, STRING = "n", "p", "g", "m", "s"
 class GeometryFunction:
     """forms: the argument lists taken, one letter an argument. coosys: may begin with a coordinate system (ADQL-20).
 
-    returns: an ADQL type. predicate: gives 1 or 0.
+    returns: an ADQL type. predicate: gives 1 or 0. declared: how capabilities tell a function that ADQL does not have.
     """
 
     name: str
@@ -26,6 +26,7 @@ class GeometryFunction:
     usage: str
     coosys: bool = False
     predicate: bool = False
+    declared: tuple[str, ...] = ()
 
 
 WITH_MOC = "; where one is a MOC, the other is a POINT or a MOC, as MOC(order, shape)"
@@ -53,7 +54,8 @@ GEOMETRY = {
                          f"INTERSECTS(shape, shape){WITH_MOC}", predicate=True),
         # No function of ADQL 2.1: RegTAP queries use it (ADQL-26).
         GeometryFunction("MOC", ("s", "ng"), "MOC", "coverage map (MOC 2.0) from text, or of a shape to an order",
-                         "MOC('6/3-7 9') or MOC(order, shape)"),
+                         "MOC('6/3-7 9') or MOC(order, shape)",
+                         declared=("MOC(ascii VARCHAR(*)) -> MOC", "MOC(order INTEGER, geo GEOMETRY) -> MOC")),
         GeometryFunction("POINT", ("nn",), "POINT", "position on the sky", "POINT(ra, dec), in degrees", coosys=True),
         # Any number of vertices: the forms are worked out from the number of arguments.
         GeometryFunction("POLYGON", (), "POLYGON", "polygon of great-circle edges",
@@ -85,6 +87,8 @@ def is_icrs(coosys: str) -> bool:
 
 def feature_list() -> list[tuple[str, str, str]]:
     """(feature type after "#", form, description) of all that ADQL leaves to a service's choice, for TAPRegExt."""
-    geometry = [("features-adqlgeo", function.name, function.description) for function in GEOMETRY.values()]
+    functions = GEOMETRY.values()
+    geometry = [("features-adqlgeo", one.name, one.description) for one in functions if not one.declared]
+    more = [("features-udf", form, one.description) for one in functions for form in one.declared]
     udfs = [("features-udf", function.form, function.description) for function in USER_DEFINED]
-    return [*geometry, *GRAMMAR_FEATURES, *udfs]
+    return [*geometry, *GRAMMAR_FEATURES, *udfs, *more]

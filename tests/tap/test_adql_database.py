@@ -202,6 +202,10 @@ def test_what_a_function_cannot_take_is_refused_with_advice(sky: Database, call:
 def test_moc_is_no_reserved_word_and_columns_keep_their_name(sky: Database) -> None:
     rows = sky.ask("SELECT moc FROM (SELECT MOC(3, CIRCLE(10, 20, 1)) AS moc FROM sky.stars WHERE id = 1) AS q")
     assert MOC.from_string(rows[0]["moc"]).contains_lonlat(10 * u.deg, 20 * u.deg)[0]
+    inner = "(SELECT MOC(3, CIRCLE(10, 20, 1)) AS moc FROM sky.stars WHERE id = 1) AS q"
+    assert sky.ask(f"SELECT CONTAINS(POINT(10, 20), moc) AS x, CONTAINS(POINT(9, -20), moc) AS y FROM {inner}") == [
+        {"x": 1, "y": 0}
+    ]
 
 
 # ---- coverage maps
