@@ -88,11 +88,12 @@ def create(
     sphere: Sphere,
     *,
     reader: str,
-    file_id: str,
+    file_id: str | None,
 ) -> int:
     """Make (or make anew) a catalogue's relation and publish it; returns its number of rows.
 
-    reader: the role that may read it. The old relation answers until the caller commits.
+    reader: the role that may read it; file_id: whose catalogue it is, None where an operator made it.
+    The old relation answers until the caller commits.
     """
     table = as_stored(table)
     name = published.quoted(table.name)
