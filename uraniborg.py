@@ -251,12 +251,21 @@ def store_tools(context: click.Context) -> "Iterator[StoreTools]":
 
 
 def __getattr__(name: str) -> Any:
-    """`store_commands`, made when asked for: the store's commands take their tools from here."""
+    """`store_commands`, `tap_query`, made when asked for: these commands take their tools from here."""
     if name == "store_commands":
         from storage.commands import make_commands
 
         return make_commands(store_tools)
+    if name == "tap_query":
+        from tap.query_command import make_query_command
+
+        return make_query_command(lambda context: tap_service(context.archive))
     raise AttributeError(name)
+
+
+tap_commands = LazyGroup(
+    "tap", lazy={"check": "tap.commands:check_command", "query": "uraniborg:tap_query"}, help="Queries in ADQL."
+)
 
 
 @click.group(
@@ -271,10 +280,11 @@ def __getattr__(name: str) -> Any:
         "hips": "hips.commands:hips_commands",
         "store": "uraniborg:store_commands",
         "user": "archive.access.commands:user_commands",
+        "table": "ingest.table_commands:table_commands",
+        "tap": "uraniborg:tap_commands",
         "token": "archive.access.commands:token_commands",
         "grant": "archive.access.commands:grant_commands",
         "phase3": "phase3.commands:phase3_commands",
-        "tap": "tap.commands:tap_commands",
         "portal": "archive.portal.commands:portal_commands",
         "doctor": "archive.app.commands:doctor_command",
         "backup": "archive.app.backup_commands:backup_command",

@@ -97,8 +97,11 @@ def functions() -> str:
     ]
     head = ["| function | what it gives |", "|---|---|"]
     return "\n".join(
-        ["## Geometry", "", *head, *shapes, "", "## Mathematics, text, aggregates", "", *head, *adql, ""]
-        + ["## User-defined functions", "", "| function | what it gives | example |", "|---|---|---|", *ours]
+        [
+            *("## Geometry", "", *head, *shapes, ""),
+            *("## Mathematics, text, aggregates", "", *head, *adql, ""),
+            *("## User-defined functions", "", "| function | what it gives | example |", "|---|---|---|", *ours),
+        ]
     )
 
 

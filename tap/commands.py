@@ -1,4 +1,4 @@
-"""`uraniborg tap`: what can be done with queries on the command line. `check` needs neither server nor database."""
+"""`uraniborg tap check`: queries checked on the command line, with neither server nor database."""
 
 import json
 import sys
@@ -8,13 +8,10 @@ from typing import TYPE_CHECKING, Any, TextIO
 import click
 
 from archive.app.context import Context
-from archive.app.lazy import LazyGroup
 from archive.vo.errors import QueryError
 
 if TYPE_CHECKING:
     from tap.adql.nodes import Query
-
-tap_commands = LazyGroup("tap", lazy={"check": "tap.commands:check_command"}, help="Queries in ADQL.")
 
 
 @click.command("check")

@@ -93,7 +93,8 @@ def capability(limits: Limits, *, async_s: Limit, retention_s: Limit) -> Capabil
             retention_s=retention_s,
             execution_s=async_s,
             output_rows=Limit(limits.default_maxrec, limits.hard_maxrec),
-            upload_rows=Limit(limits.upload_max_rows, limits.upload_max_rows),
+            upload_rows=Limit(hard=limits.upload_max_rows),
+            upload_bytes=Limit(hard=limits.upload_max_bytes),
         ),
     )
 

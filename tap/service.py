@@ -3,8 +3,10 @@
 The same for /sync and for a job of /async: `TapService.start` makes an Answer, whose bytes the caller sends or stores.
 """
 
+import io
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import BinaryIO, Literal
@@ -14,9 +16,9 @@ import pyarrow as pa
 from psycopg_pool import ConnectionPool
 
 from archive.access.identity import User
-from archive.holdings.catalogues import as_stored
 from archive.holdings.published import Published, PublishedTables, quoted
-from archive.holdings.running import RunningQuery, Statement, TemporaryTable
+from archive.holdings.running import RunningQuery, Statement
+from archive.holdings.temporary import TemporaryTable
 from archive.sphere.sphere import Sphere
 from archive.vo.arrow import arrow_schema
 from archive.vo.columns import Column, Table
@@ -25,7 +27,8 @@ from archive.vo.descriptors import links_descriptor
 from archive.vo.errors import ArchiveError, TooLargeError, UsageError
 from archive.vo.formats import Writer
 from archive.vo.markup import Markup
-from archive.vo.votable import Info, UploadedTable, field_ids, read_votable
+from archive.vo.tables.uploaded import read_upload
+from archive.vo.votable import Info, UploadedTable, field_ids
 from tap.adql.names import PublishedSchema, PublishedTable, check
 from tap.adql.nodes import Query
 from tap.adql.parser import parse
@@ -114,7 +117,7 @@ class TapService:
         writer = parameters.responseformat()
         maxrec = parameters.maxrec(self.limits.default_maxrec, self.limits.hard_maxrec)
         tree = parse(text, max_depth=self.limits.max_depth)  # before anything is fetched for it
-        uploads = tuple(self._upload(upload) for upload in parameters.uploads())
+        uploads, left_out = self._uploads(parameters.uploads())
         statement = self._translate(tree, maxrec, uploads)
         running = RunningQuery(
             self._pool,
@@ -125,11 +128,12 @@ class TapService:
             maxrec=maxrec,
             too_late=TOO_LATE,
         )
+        told = (Info("UPLOAD", "left out", each) for each in left_out)
         return Prepared(
             writer,
             running,
             maxrec,
-            _infos(text, maxrec, self.limits.hard_maxrec, user),
+            (*_infos(text, maxrec, self.limits.hard_maxrec, user), *told),
             descriptors(statement.columns, self._public_url) if self._public_url else (),
         )
 
@@ -176,21 +180,58 @@ class TapService:
 
     def _translate(self, tree: Query, maxrec: int, uploads: tuple[TemporaryTable, ...]) -> Statement:
         query = translate(check(tree, self.schema(uploads)), self._sphere, maxrec)
+        if len(uploads) == 1 and self._is_matched_with_more(uploads[0], query.sql):
+            uploads = (replace(uploads[0], indexed=False),)
         return Statement(query.sql, query.parameters, query.columns, uploads)
 
-    def _upload(self, upload: Upload) -> TemporaryTable:
-        if upload.file is not None:
-            read = self._read(upload.file.file)
-        else:
-            with self._fetcher.fetch(upload.url or "", max_bytes=self.limits.upload_max_bytes) as file:
-                read = self._read(file)
-        if not 1 <= len(read.columns) <= MAX_COLUMNS:
-            raise UsageError(f"UPLOAD: {upload.name} has {len(read.columns)} columns; 1 to {MAX_COLUMNS} can be taken")
-        table = as_stored(Table(f"{UPLOAD_SCHEMA}.{upload.name}", told_apart(read.columns)))
-        return TemporaryTable(table, read.batches, quoted(f"{UPLOAD_SCHEMA}_{upload.name.lower()}"))
+    def _is_matched_with_more(self, upload: TemporaryTable, sql: str) -> bool:
+        """Whether an upload stands once in a query beside a larger table that the sky's index is on.
 
-    def _read(self, file: BinaryIO) -> UploadedTable:
-        return read_votable(file, max_rows=self.limits.upload_max_rows, max_bytes=self.limits.upload_max_bytes)
+        Then it is that index which is to be asked, once for each row of the upload. PostgreSQL takes every condition on
+        the sky to keep a hundredth of the rows, so both ways cost it the same, and with an index on both it has been
+        seen to ask the upload's a million times.
+        """
+        larger = (
+            one for one in self._published.tables().values() if one.table.rows is None or one.table.rows > upload.rows
+        )
+        return sql.count(upload.sql_name) == 1 and any(one.sql_name in sql for one in larger)
+
+    def _uploads(self, uploads: Sequence[Upload]) -> tuple[tuple[TemporaryTable, ...], list[str]]:
+        """The tables of UPLOAD, within the limits of them all; and what was left out of them, in words."""
+        rows, size = self.limits.upload_max_rows, self.limits.upload_max_bytes
+        tables: list[TemporaryTable] = []
+        left_out: list[str] = []
+        for upload in uploads:
+            with self._opened(upload, size) as (file, media_type):
+                size -= file.seek(0, io.SEEK_END)
+                if size < 0:
+                    raise TooLargeError(
+                        f"UPLOAD: the tables have more than {self.limits.upload_max_bytes} bytes, the limit here"
+                    )
+                file.seek(0)
+                read = read_upload(
+                    file, name=upload.name, media_type=media_type, max_rows=rows,
+                    max_bytes=self.limits.upload_max_bytes,
+                )  # fmt: skip
+            rows -= read.rows
+            tables.append(_as_asked(upload.name, read))
+            left_out += read.left_out
+        return tuple(tables), left_out
+
+    @contextmanager
+    def _opened(self, upload: Upload, max_bytes: int) -> Iterator[tuple[BinaryIO, str | None]]:
+        if upload.file is not None:
+            yield upload.file.file, upload.file.media_type
+            return
+        with self._fetcher.fetch(upload.url or "", max_bytes=max_bytes) as fetched:
+            yield fetched
+
+
+def _as_asked(name: str, read: UploadedTable) -> TemporaryTable:
+    if not 1 <= len(read.columns) <= MAX_COLUMNS:
+        raise UsageError(f"UPLOAD: {name} has {len(read.columns)} columns; 1 to {MAX_COLUMNS} can be taken")
+    table = Table(f"{UPLOAD_SCHEMA}.{name}", told_apart(read.columns))
+    return TemporaryTable.of(table, read.batches, quoted(f"{UPLOAD_SCHEMA}_{name.lower()}"))
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,8 +40,11 @@ class Fetcher:
     allowed_hosts: tuple[str, ...] = ()
 
     @contextmanager
-    def fetch(self, url: str, *, max_bytes: int) -> Iterator[BinaryIO]:
-        """The body behind a URL, at its start. UsageError: it may not or cannot be had; TooLargeError."""
+    def fetch(self, url: str, *, max_bytes: int) -> Iterator[tuple[BinaryIO, str | None]]:
+        """The body behind a URL, at its start, and its media type.
+
+        UsageError: it may not or cannot be had; TooLargeError.
+        """
         deadline = time.monotonic() + self.timeout_s
         for _ in range(MAX_REDIRECTS + 1):
             parts = _parts(url)
@@ -65,7 +68,7 @@ class Fetcher:
                 clock.cancel()
                 connection.close()
             with body:
-                yield cast("BinaryIO", body)
+                yield cast("BinaryIO", body), answer.getheader("Content-Type")
             return
         raise UsageError(f"UPLOAD: more than {MAX_REDIRECTS} redirects, the last to {url}")
 

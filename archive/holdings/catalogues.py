@@ -4,24 +4,23 @@ Reading a catalogue's file is ingest's; Phase 3 publishes through here too. Name
 names the reader of the file made legal; every identifier is quoted all the same.
 """
 
-import io
 from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any, cast
 
-import numpy as np
 import psycopg
 import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.csv as pacsv
 from psycopg import sql
 from sqlalchemy import Connection, func, select, text
 
 from archive.holdings import published
+from archive.holdings.copying import copy_batches
 from archive.holdings.queries import lock
 from archive.holdings.tables import arc
 from archive.sphere.sphere import Sphere
+from archive.vo.arrow import shape_of
 from archive.vo.columns import Column, Table
+from archive.vo.errors import UsageError
 
 _TYPES = {
     "boolean": "boolean",
@@ -39,13 +38,15 @@ _TEXT_SHAPES = frozenset({"adql:REGION", "adql:POINT", "adql:TIMESTAMP", "adql:C
 
 
 def postgres_type(column: Column) -> str:
-    """The PostgreSQL type that holds a VOTable column."""
+    """The PostgreSQL type that holds a VOTable column; a region is the portable array, as the sphere wants it."""
     if column.xtype == "timestamp":
         return "timestamp"
+    if column.xtype == "adql:REGION":
+        return "double precision[]"
     base = _TYPES.get(column.datatype)
     if base is None:
-        raise ValueError(f"column {column.name}: {column.datatype} is not stored")
-    return base if column.arraysize is None or base == "text" else f"{base}[]"
+        raise UsageError(f"column {column.name}: {column.datatype} has no type in a database")
+    return f"{base}[]" if shape_of(column).is_array else base
 
 
 def as_stored(table: Table) -> Table:
@@ -87,19 +88,22 @@ def create(
     sphere: Sphere,
     *,
     reader: str,
-    file_id: str,
+    file_id: str | None,
 ) -> int:
     """Make (or make anew) a catalogue's relation and publish it; returns its number of rows.
 
-    reader: the role that may read it. The old relation answers until the caller commits.
+    reader: the role that may read it; file_id: whose catalogue it is, None where an operator made it.
+    The old relation answers until the caller commits.
     """
     table = as_stored(table)
     name = published.quoted(table.name)
-    columns = ", ".join(f"{published.quoted(column.name)} {postgres_type(column)}" for column in table.columns)
+    types = [postgres_type(column) for column in table.columns]
+    names = (published.quoted(column.name) for column in table.columns)
+    columns = ", ".join(f"{column} {type_}" for column, type_ in zip(names, types, strict=True))
     connection.execute(text(f"DROP TABLE IF EXISTS {name}"))
     connection.execute(text(f"CREATE TABLE {name} ({columns})"))
     driver = cast(psycopg.Connection[Any], connection.connection.driver_connection)
-    rows = copy_batches(driver, sql.Identifier(*table.name.split(".")), batches)
+    rows = copy_batches(driver, sql.Identifier(*table.name.split(".")), types, batches)
     position = position_columns(table)
     if position is not None:
         ra, dec = (published.quoted(column) for column in position)
@@ -118,35 +122,3 @@ def create(
     )
     published.publish(connection, described, file_id=file_id)
     return rows
-
-
-def copy_batches(driver: psycopg.Connection[Any], name: sql.Composable, batches: Iterable[pa.RecordBatch]) -> int:
-    """COPY Arrow batches into a relation, as CSV made in C; returns the number of rows."""
-    statement = sql.SQL("COPY {} FROM STDIN (FORMAT csv)").format(name)
-    options = pacsv.WriteOptions(include_header=False)
-    rows = 0
-    with driver.cursor() as cursor, cursor.copy(statement) as copy:
-        for batch in batches:
-            sink = io.BytesIO()
-            pacsv.write_csv(_flat(batch), sink, options)
-            copy.write(sink.getbuffer())
-            rows += batch.num_rows
-    return rows
-
-
-def _flat(batch: pa.RecordBatch) -> pa.RecordBatch:
-    """Arrays as PostgreSQL writes them, because CSV has none."""
-    if not any(pa.types.is_nested(field.type) for field in batch.schema):
-        return batch
-    columns = [_literals(column) if pa.types.is_nested(column.type) else column for column in batch.columns]
-    return pa.RecordBatch.from_arrays(columns, names=batch.schema.names)
-
-
-def _literals(arrays: pa.Array) -> pa.StringArray:
-    """{1,NULL,3}: an element that is missing is not an array that is."""
-    texts = pc.cast(arrays, pa.list_(pa.string()))
-    lengths = pc.list_value_length(texts).fill_null(0).to_numpy(zero_copy_only=False)
-    offsets = pa.array(np.concatenate([[0], np.cumsum(lengths)]), pa.int32())
-    joined = pc.binary_join(pa.ListArray.from_arrays(offsets, texts.flatten().fill_null("NULL")), ",")
-    literals = pc.binary_join_element_wise("{", joined, "}", "")
-    return pc.if_else(arrays.is_valid(), literals, pa.scalar(None, pa.string()))

@@ -8,21 +8,20 @@ The rows come by libpq's chunked mode, so neither side holds more than a page. K
 import itertools
 import logging
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import psycopg
 import pyarrow as pa
-from psycopg import Connection, sql
+from psycopg import Connection
 from psycopg.rows import scalar_row
 from psycopg_pool import ConnectionPool, PoolClosed, PoolTimeout
 
-from archive.holdings.catalogues import copy_batches, position_columns, postgres_type
-from archive.holdings.published import quoted
 from archive.holdings.rows import as_records, record_batch
+from archive.holdings.temporary import TemporaryTable, fill
 from archive.sphere.sphere import Sphere
 from archive.vo.arrow import arrow_schema
-from archive.vo.columns import Column, Table
+from archive.vo.columns import Column
 from archive.vo.errors import ArchiveError, QueryError, QueryTimeoutError, UnavailableError
 
 log = logging.getLogger(__name__)
@@ -46,31 +45,6 @@ _USERS_FAULT = (
     psycopg.errors.TooManyArguments,
     psycopg.errors.TooManyColumns,
 )
-
-
-@dataclass(frozen=True, slots=True)
-class TemporaryTable:
-    """A table that lives as long as the query; sql_name: its relation's name, quoted.
-
-    The relation's columns are c1, c2, ...: PostgreSQL has names of its own, such as xmin, and cuts long ones.
-    """
-
-    table: Table
-    batches: Sequence[pa.RecordBatch]
-    sql_name: str
-
-    @property
-    def sql(self) -> str:
-        """What stands in FROM: the relation under the user's names."""
-        shown = ", ".join(
-            f"{stored} AS {quoted(column.name)}" for stored, column in zip(self.stored, self.table.columns, strict=True)
-        )
-        return f"(SELECT {shown} FROM {self.sql_name})"  # noqa: S608 - quoted identifiers
-
-    @property
-    def stored(self) -> list[str]:
-        """Names of the relation's columns."""
-        return [f"c{number}" for number in range(1, len(self.table.columns) + 1)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,7 +194,7 @@ class RunningQuery:
         connection.execute("SELECT set_config('statement_timeout', %s, true)", (timeout_ms,))
         if self._statement.temporary:
             for table in self._statement.temporary:
-                _fill(connection, table, self._sphere)
+                fill(connection, table, self._sphere)
             connection.execute("SET TRANSACTION READ ONLY")
         cursor = connection.cursor(binary=True, row_factory=scalar_row)
         self._rows = cursor.stream(
@@ -262,21 +236,3 @@ class RunningQuery:
             log.error("the database failed during a query: %s", problem)
             return UnavailableError("the database is not there at the moment; try again shortly")
         return problem
-
-
-def _fill(connection: Connection[tuple[object, ...]], temporary: TemporaryTable, sphere: Sphere) -> None:
-    """Make a temporary table: COPY in, its position indexed, its statistics known, gone with the transaction."""
-    table = temporary.table
-    columns = sql.SQL(", ").join(
-        sql.SQL("{} {}").format(sql.Identifier(stored), sql.SQL(postgres_type(column)))
-        for stored, column in zip(temporary.stored, table.columns, strict=True)
-    )
-    name = sql.SQL(temporary.sql_name)
-    connection.execute(sql.SQL("CREATE TEMPORARY TABLE {} ({}) ON COMMIT DROP").format(name, columns))
-    copy_batches(connection, name, temporary.batches)
-    position = position_columns(table)
-    if position is not None:
-        stored = dict(zip((column.name for column in table.columns), temporary.stored, strict=True))
-        for statement in sphere.point_index(temporary.sql_name, stored[position[0]], stored[position[1]]):
-            connection.execute(statement.encode())
-    connection.execute(sql.SQL("ANALYZE {}").format(name))

@@ -12,7 +12,6 @@ from sqlalchemy import Connection, text
 from archive.holdings.catalogues import postgres_type
 from archive.holdings.declared import ARC_FILE
 from archive.holdings.obscore import COLUMNS, OBSPLAN
-from archive.vo.columns import Column
 
 PUBLIC_URL, AUTHORITY = "uraniborg.public_url", "uraniborg.authority"
 DATALINK_FORMAT = "application/x-votable+xml;content=datalink"  # no blank: clients compare strings (OBS-05)
@@ -43,11 +42,6 @@ _SCIENCE = "f.kind IN ('raw', 'product', 'catalogue') AND coalesce(f.dp_cat, 'SC
 _CURRENT = "f.superseded_at IS NULL AND f.rights <> 'secure'"
 
 
-def _type(column: Column) -> str:
-    """Of a column of a view; a region is the portable array, as the sphere wants it."""
-    return "double precision[]" if column.xtype == "adql:REGION" else postgres_type(column)
-
-
 def statements() -> list[str]:
     """DDL, run by the owner in one transaction: drop and make the views."""
 
@@ -57,7 +51,7 @@ def statements() -> list[str]:
 
     obscore = select([column.name for column in COLUMNS], _EXPRESSIONS, f"{_CURRENT} AND {_SCIENCE}")
     files = select([column.name for column in ARC_FILE.columns], _FILE_EXPRESSIONS, _CURRENT)
-    plan = ", ".join(f'NULL::{_type(column)} AS "{column.name}"' for column in OBSPLAN.columns)
+    plan = ", ".join(f'NULL::{postgres_type(column)} AS "{column.name}"' for column in OBSPLAN.columns)
     return [
         "DROP VIEW IF EXISTS ivoa.obscore",
         f"CREATE VIEW ivoa.obscore AS {obscore}",

@@ -133,7 +133,8 @@ class TableAccess:
     """What a TAP service says of itself (TAPRegExt 1.0 §2, TAP-41).
 
     data_models: pairs of IVOID and name. upload_methods: of UPLOAD_METHODS. retention_s, execution_s: seconds;
-    output_rows: rows; upload_rows: rows and upload_bytes: bytes, of which the schema has room for one.
+    output_rows: rows; upload_rows: rows, upload_bytes: bytes. The schema has room for one default and one hard limit of
+    uploads, each in a unit of its own: with both given, rows are told as the first and bytes as the second.
     """
 
     languages: tuple[Language, ...]
@@ -163,15 +164,19 @@ class TableAccess:
             yield element("outputFormat", {"ivo-id": form.ivo_id}, element("mime", None, form.media_type), aliases)
         for method in self.upload_methods:
             yield element("uploadMethod", {"ivo-id": UPLOAD_METHODS[method]})
-        upload, upload_unit = (self.upload_rows, "row") if self.upload_rows else (self.upload_bytes, "byte")
         for name, limit, unit in (
             ("retentionPeriod", self.retention_s, None),
             ("executionDuration", self.execution_s, None),
             ("outputLimit", self.output_rows, "row"),
-            ("uploadLimit", upload, upload_unit),
         ):
             if limit is not None:
                 yield _limit(name, limit, unit)
+        if self.upload_rows and self.upload_bytes:
+            told = (("default", "row", self.upload_rows.hard), ("hard", "byte", self.upload_bytes.hard))
+            limits = [element(which, {"unit": unit}, str(value)) for which, unit, value in told]
+            yield element("uploadLimit", None, limits)
+        elif upload := self.upload_rows or self.upload_bytes:
+            yield _limit("uploadLimit", upload, "row" if self.upload_rows else "byte")
 
 
 def _limit(name: str, limit: Limit, unit: str | None) -> Markup:

@@ -11,7 +11,7 @@ from typing import Literal
 from astropy.io import fits
 
 from archive.vo.errors import UsageError
-from ingest.catalogues.opening import opened
+from archive.vo.tables.opening import opened
 
 FileFormat = Literal["fits", "votable", "parquet", "text", "other"]
 TableKind = Literal[

@@ -14,25 +14,12 @@ from astropy.coordinates import FK4, FK5, SkyCoord
 from astropy.time import Time
 from numpy.typing import NDArray
 
+from archive.vo.positions import EQUATORIAL, Frame
+from archive.vo.tables.source import SourceColumn, SourceTable
 from ingest.catalogues.metadata import ucd, vounit
-from ingest.catalogues.model import SourceColumn, SourceTable
 
 Unit = Literal["deg", "hour", "rad", "sexagesimal"]
-Frame = Literal["icrs", "fk5", "fk4", "galactic"]
 
-# Pairs of names, lower case, in the order in which they are tried.
-_PAIRS: tuple[tuple[str, str, Frame | None], ...] = (
-    ("ra_icrs", "de_icrs", "icrs"), ("raicrs", "deicrs", "icrs"), ("ra_icrs", "dec_icrs", "icrs"),
-    ("ra", "dec", None), ("ra", "de", None),
-    ("raj2000", "dej2000", None), ("raj2000", "decj2000", None), ("_raj2000", "_dej2000", None),
-    ("ra_j2000", "dec_j2000", None), ("ra2000", "dec2000", None), ("ra2000", "de2000", None),
-    ("alpha_j2000", "delta_j2000", None), ("alphawin_j2000", "deltawin_j2000", None),
-    ("radeg", "dedeg", None), ("radeg", "decdeg", None), ("ra_deg", "dec_deg", None),
-    ("target_ra", "target_dec", None), ("s_ra", "s_dec", "icrs"), ("right_ascension", "declination", None),
-    ("rightascension", "declination", None), ("_ra", "_de", None), ("ramean", "decmean", None),
-    ("rarad", "derad", None), ("rahms", "dedms", None),
-    ("rab1950", "deb1950", "fk4"), ("ra1950", "dec1950", "fk4"),
-)  # fmt: skip
 _GALACTIC = (("glon", "glat"), ("_glon", "_glat"), ("l", "b"), ("gal_lon", "gal_lat"))
 
 
@@ -71,7 +58,7 @@ def position_columns(source: SourceTable) -> PositionColumns | None:
     found = by_ucd("pos.eq.ra;meta.main", "pos.eq.dec;meta.main")
     if found and (made := _made(source, *found, None)):
         return made
-    for lon, lat, frame in _PAIRS:
+    for lon, lat, frame in EQUATORIAL:
         if (found := by_name(lon, lat)) and (made := _made(source, *found, frame)):
             return made
     if (found := by_ucd("pos.eq.ra", "pos.eq.dec")) and (made := _made(source, *found, None)):

@@ -13,8 +13,9 @@ from astropy.coordinates import SkyCoord
 
 from archive.vo.columns import Column, Table
 from archive.vo.regions import Circle
+from archive.vo.tables.source import LeftOut, NoTableError, SourceColumn, SourceTable
 from ingest.catalogues.metadata import IDENTIFIERS, is_no_unit, ucd, ucd_of_name, vounit
-from ingest.catalogues.model import Catalogue, Coverage, NotACatalogueError, SourceColumn, SourceTable
+from ingest.catalogues.model import Catalogue, Coverage
 from ingest.catalogues.names import unique_identifiers
 from ingest.catalogues.positions import PositionColumns, icrs_degrees, position_columns
 from ingest.findings import Finding
@@ -28,15 +29,15 @@ def published(source: SourceTable, table_name: str, *, chunk_rows: int = 50_000)
 
     table_name: schema and table, both identifiers. chunk_rows: the most rows of a batch, and all that is held at once.
     Columns `ra_deg` and `dec_deg` (double, ICRS) are added at the end where the file's own are not ICRS degrees in
-    [0, 360) in every row. Raises NotACatalogueError for a table without columns or rows.
+    [0, 360) in every row. Raises NoTableError for a table without columns or rows.
     """
     if not source.columns:
-        raise NotACatalogueError(f"{table_name} has no column that could be published")
-    findings = list(source.findings)
+        raise NoTableError(f"{table_name} has no column that could be published")
+    findings = [_left_out(column) for column in source.left_out]
     position = position_columns(source)
     survey = _survey(source, position, chunk_rows)
     if survey.rows == 0:
-        raise NotACatalogueError(f"{table_name} has no rows")
+        raise NoTableError(f"{table_name} has no rows")
     if position is None:
         findings.append(
             Finding("warning", "no_position", "table", "no position was recognised: no index on the sky",
@@ -55,6 +56,12 @@ def published(source: SourceTable, table_name: str, *, chunk_rows: int = 50_000)
     table = Table(table_name, columns, source.description, title=source.title, rows=survey.rows)
     batches = _Batches(source, position if derived else None, table, chunk_rows)
     return Catalogue(table, batches, survey.coverage(), ra, dec, tuple(findings))
+
+
+def _left_out(column: LeftOut) -> Finding:
+    if column.empty:
+        return Finding("info", "column_empty", column.name, column.why)
+    return Finding("warning", "column_not_published", column.name, column.why, column.mend)
 
 
 def _main_names(

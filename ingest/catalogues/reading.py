@@ -2,30 +2,32 @@
 
 from pathlib import Path
 
-from ingest.catalogues import fits_table, parquet, text, votable
+from archive.vo.tables import columnar, fits_table, text
+from archive.vo.tables.source import NoTableError, SourceTable, arrow_type
+from ingest.catalogues import votable
 from ingest.catalogues.kinds import catalogue_hdu, file_format
-from ingest.catalogues.model import Catalogue, Coverage, NotACatalogueError, SourceTable, arrow_type
+from ingest.catalogues.model import Catalogue, Coverage
 from ingest.catalogues.names import table_identifier
 from ingest.catalogues.publish import published
 
 __all__ = [
-    "Catalogue", "Coverage", "NotACatalogueError", "SourceTable", "arrow_type", "read_catalogue",
+    "Catalogue", "Coverage", "NoTableError", "SourceTable", "arrow_type", "read_catalogue",
     "source_table", "table_identifier",
 ]  # fmt: skip
 
 
 def source_table(path: Path) -> SourceTable:
-    """The file's table as the file has it. Raises NotACatalogueError if it has none, UsageError if it is damaged."""
+    """The file's table as the file has it. Raises NoTableError if it has none, UsageError if it is damaged."""
     form = file_format(path)
     if form == "fits":
         return fits_table.source_table(path, catalogue_hdu(path))
     if form == "votable":
         return votable.source_table(path)
     if form == "parquet":
-        return parquet.source_table(path)
+        return columnar.parquet_table(path)
     if form == "text":
         return text.source_table(path)
-    raise NotACatalogueError(f"{path.name} is no FITS, VOTable, CSV or Parquet file")
+    raise NoTableError(f"{path.name} is no FITS, VOTable, CSV or Parquet file")
 
 
 def read_catalogue(path: Path, *, table_name: str | None = None, chunk_rows: int = 50_000) -> Catalogue:

@@ -18,9 +18,8 @@ from astropy.io.votable import parse_single_table
 
 from archive.vo.columns import DATATYPES
 from archive.vo.errors import UsageError
-from ingest.catalogues.model import NotACatalogueError, SourceColumn, SourceTable, arrow_type
-from ingest.catalogues.opening import opened
-from ingest.findings import Finding
+from archive.vo.tables.opening import opened
+from archive.vo.tables.source import LeftOut, NoTableError, SourceColumn, SourceTable, arrow_type
 
 _INTEGERS = frozenset({"unsignedByte", "short", "int", "long"})
 
@@ -29,17 +28,11 @@ def source_table(path: Path, *, maximum_binary_bytes: int = 512 * 2**20) -> Sour
     """The first TABLE of a VOTable file, plain or compressed.
 
     maximum_binary_bytes: a BINARY, BINARY2 or FITS stream is read into memory; beyond this file size it is refused.
-    Raises NotACatalogueError without a TABLE, UsageError on broken XML.
+    Raises NoTableError without a TABLE, UsageError on broken XML.
     """
     fields, nulls, about, serialisation = _head(path)
-    findings = tuple(
-        Finding(
-            "warning",
-            "column_not_published",
-            field.name,
-            f"a column of type {field.datatype} is not published",
-            "split it into two",
-        )
+    left_out = tuple(
+        LeftOut(field.name, f"a column of type {field.datatype} is not published", "split it into two")
         for field in fields
         if field.datatype in ("floatComplex", "doubleComplex")
     )
@@ -67,13 +60,7 @@ def source_table(path: Path, *, maximum_binary_bytes: int = 512 * 2**20) -> Sour
             yield from _binary(path, [fields[index] for index in wanted], wanted, chunk_rows)
 
     return SourceTable(told, None, read, about.get("name"), about.get("description"), about.get("system"),
-                       findings=findings)  # fmt: skip
-
-
-def fields_of(document: bytes) -> dict[str, SourceColumn]:
-    """The FIELDs, by name, of a VOTable without data: what VOParquet keeps in a file's metadata."""
-    fields, _, _ = _fields(ElementTree.iterparse(BytesIO(document), events=("start", "end")))
-    return {field.name: field for field in fields}
+                       left_out=left_out)  # fmt: skip
 
 
 @lru_cache(maxsize=64)
@@ -87,7 +74,7 @@ def _head(path: Path) -> tuple[list[SourceColumn], list[str | None], dict[str, s
             events = ElementTree.iterparse(file, events=("start", "end"))
             fields, nulls, about = _fields(events)
             if not fields:
-                raise NotACatalogueError(f"{path.name} is a VOTable without a TABLE: nothing to publish")
+                raise NoTableError(f"{path.name} is a VOTable without a TABLE: nothing to publish")
             serialisation = "TABLEDATA"
             for event, element in events:
                 if event == "start" and _local(element.tag) in ("TABLEDATA", "BINARY", "BINARY2", "FITS"):
@@ -132,8 +119,8 @@ def _field(element: Any) -> SourceColumn:
         raise UsageError(f"FIELD {element.get('name')}: {datatype!r} is no VOTable datatype")
     description = next((child.text for child in element if _local(child.tag) == "DESCRIPTION"), None)
     arraysize = element.get("arraysize")
-    if datatype in ("char", "unicodeChar") and arraysize is None:
-        arraysize = "1"
+    if datatype in ("char", "unicodeChar"):
+        arraysize = "1" if arraysize is None else "*" if "x" in arraysize else arraysize
     return SourceColumn(
         element.get("name") or element.get("ID"), datatype, arraysize, element.get("xtype"), element.get("unit"),
         element.get("ucd"), element.get("utype"), " ".join(description.split()) if description else None,

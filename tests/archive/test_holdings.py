@@ -21,6 +21,7 @@ from archive.app.opened import OpenedArchive
 from archive.database.engines import psycopg_dsn
 from archive.database.roles import RoleNames
 from archive.holdings import catalogues, queries
+from archive.holdings.copying import copy_batches
 from archive.vo.columns import Column, Table
 from archive.vo.regions import Circle
 from tests.databases import Postgres
@@ -204,7 +205,8 @@ def create(archive: OpenedArchive) -> Any:
 
 
 def test_any_value_comes_out_of_a_relation_as_it_was_copied_in(archive: OpenedArchive) -> None:
-    declared = ", ".join(f'"{column.name}" {catalogues.postgres_type(column)}' for column in COLUMNS)
+    types = [catalogues.postgres_type(column) for column in COLUMNS]
+    declared = ", ".join(f'"{column.name}" {type_}' for column, type_ in zip(COLUMNS, types, strict=True))
     with psycopg.connect(psycopg_dsn(archive.urls.owner)) as connection:
         connection.execute(f"CREATE TEMPORARY TABLE copied ({declared})".encode())
 
@@ -215,7 +217,7 @@ def test_any_value_comes_out_of_a_relation_as_it_was_copied_in(archive: OpenedAr
                 row["id"] = number
             batch = pa.RecordBatch.from_pylist(values, schema=TYPES).slice(skipped)
             connection.execute("TRUNCATE copied")
-            assert catalogues.copy_batches(connection, sql.Identifier("copied"), [batch]) == batch.num_rows
+            assert copy_batches(connection, sql.Identifier("copied"), types, [batch]) == batch.num_rows
             got = connection.execute("SELECT * FROM copied ORDER BY id", binary=True).fetchall()
             for row, cells in zip(values[skipped:], got, strict=True):
                 for name, cell in zip(TYPES.names, cells, strict=True):

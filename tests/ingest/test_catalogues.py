@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from ingest.catalogues.kinds import recognise
 from ingest.catalogues.metadata import vounit
 from ingest.catalogues.names import RESERVED, unique_identifiers
-from ingest.catalogues.reading import Catalogue, NotACatalogueError, arrow_type, read_catalogue, table_identifier
+from ingest.catalogues.reading import Catalogue, NoTableError, arrow_type, read_catalogue, table_identifier
 from tests.shared import shared_data
 
 
@@ -295,5 +295,5 @@ def test_a_table_cut_short_is_refused_with_the_row_where_it_ends(tmp_path: Path)
 
 def test_a_file_without_a_table_is_no_catalogue(tmp_path: Path) -> None:
     (tmp_path / "empty.csv").write_text("# only a comment\n")
-    with pytest.raises(NotACatalogueError):
+    with pytest.raises(NoTableError):
         read_catalogue(tmp_path / "empty.csv")

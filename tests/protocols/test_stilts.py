@@ -94,6 +94,18 @@ def test_stilts_uploads_a_table_chunked_and_matches_it_with_the_sky(live: Live, 
     assert int(out.splitlines()[1].split(",")[1]) > 10
 
 
+def test_stilts_matches_its_own_positions_with_the_sky_block_by_block(live: Live, tmp_path: Path) -> None:
+    query = "SELECT TOP 7 s_ra AS ra, s_dec AS dec FROM ivoa.obscore WHERE s_ra IS NOT NULL ORDER BY dp_id"
+    mine = tmp_path / "mine.csv"
+    mine.write_text(httpx.get(f"{live.url}/tap/sync", params={"LANG": "ADQL", "FORMAT": "csv", "QUERY": query}).text)
+    out = stilts(
+        "tapskymatch", f"tapurl={live.url}/tap", "taptable=ivoa.obscore", "taplon=s_ra", "taplat=s_dec",
+        "tapcols=dp_id", f"in={mine}", "ifmt=csv", "inlon=ra", "inlat=dec", "sr=1e-4", "find=best", "blocksize=3",
+        "ofmt=csv",
+    )  # fmt: skip
+    assert len(out.splitlines()) == 8
+
+
 def test_stilts_runs_an_async_query(live: Live) -> None:
     out = stilts("tapquery", f"tapurl={live.url}/tap", "adql=SELECT TOP 3 dp_id FROM ivoa.obscore", "ofmt=csv")
     assert len(out.split()) == 4

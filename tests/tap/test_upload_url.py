@@ -54,7 +54,7 @@ def answer(body: bytes, status: int = 200, **headers: str) -> Handler:
 
 
 def fetched(fetcher: Fetcher, url: str, max_bytes: int = 1 << 20) -> bytes:
-    with fetcher.fetch(url, max_bytes=max_bytes) as body:
+    with fetcher.fetch(url, max_bytes=max_bytes) as (body, _):
         return body.read()
 
 

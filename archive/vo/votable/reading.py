@@ -25,10 +25,14 @@ FORMS = frozenset({"TABLEDATA", "BINARY", "BINARY2"})
 
 @dataclass(frozen=True, slots=True)
 class UploadedTable:
-    """The first table of an uploaded document. batches: of `arrow_schema(columns)`; names are the user's own."""
+    """The first table of an uploaded document. batches: of `arrow_schema(columns)`; names are the user's own.
+
+    left_out: sentences on columns that could not be taken.
+    """
 
     columns: tuple[Column, ...]
     batches: tuple[pa.RecordBatch, ...]
+    left_out: tuple[str, ...] = ()
 
     @property
     def rows(self) -> int:

@@ -1,9 +1,10 @@
 """FITS binary tables as source tables: rows decoded by numpy, a chunk at a time, from plain and compressed files.
 
 Nothing of the table is held but one chunk; only the heap of variable-length arrays asks for random access, and then a
-compressed file is first unpacked beside. Which HDU is a catalogue is asked of `kinds`. Source: FITS 4.0 §7.3.
+compressed file is first unpacked beside. Which HDU is wanted is the caller's to say. Source: FITS 4.0 §7.3.
 """
 
+import os
 import re
 import warnings
 from collections.abc import Iterator, Sequence
@@ -17,9 +18,8 @@ from astropy.io import fits
 from numpy.typing import NDArray
 
 from archive.vo.errors import UsageError
-from ingest.catalogues.model import SourceColumn, SourceTable, arrow_type
-from ingest.catalogues.opening import opened
-from ingest.findings import Finding
+from archive.vo.tables.opening import is_packed, opened
+from archive.vo.tables.source import LeftOut, SourceColumn, SourceTable, arrow_type
 
 _FORM = re.compile(r"^(?P<repeat>\d*)(?P<code>[LXBIJKAEDCMPQ])(?P<rest>.*)$")
 _NUMPY = {"L": "S1", "B": "u1", "I": ">i2", "J": ">i4", "K": ">i8", "E": ">f4", "D": ">f8", "C": ">c8", "M": ">c16"}
@@ -53,9 +53,12 @@ def source_table(path: Path, hdu: int) -> SourceTable:
             header = hdus[hdu].header.copy()
             primary = hdus[0].header.copy()
             start = hdus[hdu].fileinfo()["datLoc"]
-    fields, findings = _fields(header)
+    fields, left_out = _fields(header)
     rows, width, gap = int(header["NAXIS2"]), int(header["NAXIS1"]), header.get("THEAP")
     heap = start + (int(gap) if gap is not None else rows * width)
+    if not is_packed(path) and start + rows * width > (size := path.stat().st_size):
+        # Before any room is made for rows that are not there.
+        raise UsageError(f"{path.name}: the table ends in row {(size - start) // max(width, 1)} of {rows}")
 
     def read(chunk_rows: int, columns: Sequence[int] | None = None) -> Iterator[list[pa.Array]]:
         wanted = fields if columns is None else [fields[index] for index in columns]
@@ -79,7 +82,7 @@ def source_table(path: Path, hdu: int) -> SourceTable:
         description=_text(header.get("DESCRIP") or primary.get("DESCRIP") or header.get("EXTNAME")),
         frame=_text(frame),
         equinox=_number(header.get("EQUINOX", primary.get("EQUINOX"))),
-        findings=tuple(findings),
+        left_out=tuple(left_out),
     )
 
 
@@ -94,26 +97,24 @@ def _number(value: object) -> float | None:
         return None
 
 
-def _fields(header: fits.Header) -> tuple[list[_Field], list[Finding]]:
+def _fields(header: fits.Header) -> tuple[list[_Field], list[LeftOut]]:
     fields: list[_Field] = []
-    findings: list[Finding] = []
+    left_out: list[LeftOut] = []
     offset = 0
     for number in range(1, int(header["TFIELDS"]) + 1):
         field = _field(header, number, offset)
         offset += field.width
         name = field.column.name
         if field.code in "CM":
-            findings.append(
-                Finding("warning", "column_not_published", name, "complex numbers have no type in a database",
-                        "write real and imaginary parts as two columns")
-            )  # fmt: skip
+            why = "complex numbers have no type in a database"
+            left_out.append(LeftOut(name, why, "write real and imaginary parts as two columns"))
         elif field.repeat == 0 and field.variable is None:
-            findings.append(Finding("info", "column_empty", name, "repeat 0 in TFORM: an empty column is left out"))
+            left_out.append(LeftOut(name, "repeat 0 in TFORM: an empty column is left out", empty=True))
         else:
             fields.append(field)
     if offset != header["NAXIS1"]:
         raise UsageError(f"the TFORMs take {offset} bytes a row, NAXIS1 says {header['NAXIS1']}: one of them is wrong")
-    return fields, findings
+    return fields, left_out
 
 
 def _field(header: fits.Header, number: int, offset: int) -> _Field:
@@ -135,7 +136,7 @@ def _field(header: fits.Header, number: int, offset: int) -> _Field:
     if (scale, zero) != (1.0, 0.0) and code in "BIJKED":
         shifted = _SHIFTED.get((code, int(zero))) if scale == 1 and zero == int(zero) else None
         datatype = shifted or ("float" if code == "E" else "double")
-    # A Finding of complex columns needs their name only, and Column refuses nothing: the type is never published.
+    # Of a complex column only the name is needed.
     column = SourceColumn(
         name=str(header.get(f"TTYPE{number}", f"col{number}")).strip() or f"col{number}",
         datatype=datatype,
@@ -221,11 +222,15 @@ def _variable(field: _Field, raw: NDArray[np.uint8], file: IO[bytes], heap: int)
     """Cells that are descriptors (length, offset) of arrays in the heap (§7.3.5)."""
     descriptors = raw.view(">i4" if field.variable == "P" else ">i8").reshape(len(raw), -1, 2)
     cells: list[Any] = []
+    end = os.fstat(file.fileno()).st_size
     size = 1 if field.code in "AX" else np.dtype(_NUMPY[field.code]).itemsize
     for length, offset in descriptors[:, 0]:
-        file.seek(heap + int(offset))
-        count = int(length)
-        data = np.frombuffer(file.read(-(-count // 8) if field.code == "X" else count * size), np.uint8)
+        at, count = heap + int(offset), int(length)
+        wanted = -(-count // 8) if field.code == "X" else count * size
+        if offset < 0 or count < 0 or at + wanted > end:
+            raise UsageError(f"column {field.column.name} points to bytes that are not in the file")
+        file.seek(at)
+        data = np.frombuffer(file.read(wanted), np.uint8)
         if field.code == "A":
             cells.append(data.tobytes().split(b"\x00", 1)[0].decode("utf-8", "replace").strip())
             continue

@@ -10,13 +10,21 @@ from pathlib import Path
 from typing import IO, Any
 
 
+def _opener(path: Path) -> Any:
+    with path.open("rb") as file:
+        magic = file.read(2)
+    return {b"\x1f\x8b": gzip.open, b"BZ": bz2.open}.get(magic)
+
+
+def is_packed(path: Path) -> bool:
+    """Whether `opened` unpacks the file."""
+    return _opener(path) is not None
+
+
 @contextmanager
 def opened(path: Path, *, seekable: bool = False) -> Iterator[IO[bytes]]:
     """The unpacked bytes of a plain, .gz or .bz2 file; unpacked into a temporary file where one must seek back."""
-    with path.open("rb") as file:
-        magic = file.read(3)
-    openers = {b"\x1f\x8b": gzip.open, b"BZ": bz2.open}
-    opener: Any = openers.get(magic[:2])
+    opener = _opener(path)
     if opener is None:
         with path.open("rb") as file:
             yield file

@@ -17,8 +17,8 @@ import pyarrow.csv
 import yaml
 
 from archive.vo.errors import UsageError
-from ingest.catalogues.model import NotACatalogueError, SourceColumn, SourceTable, arrow_type
-from ingest.catalogues.opening import opened
+from archive.vo.tables.opening import opened
+from archive.vo.tables.source import NoTableError, SourceColumn, SourceTable, arrow_type
 
 _UNIT_IN_NAME = re.compile(r"^(?P<name>.*\S)\s*[\[(](?P<unit>[^\])]+)[\])]\s*$")
 _NULLS = ["", "null", "NULL", "\\N"]
@@ -32,9 +32,12 @@ class _Layout:
     about: dict[str, dict[str, Any]]  # ECSV: column name to unit, description, meta
 
 
-def source_table(path: Path) -> SourceTable:
-    """A table of delimited text with one line of names; lines that begin with # before it are comments or ECSV."""
-    layout = _layout(path)
+def source_table(path: Path, *, one_column: bool = False) -> SourceTable:
+    """A table of delimited text with one line of names; lines that begin with # before it are comments or ECSV.
+
+    one_column: a text without a delimiter is a table of one column, and not an error.
+    """
+    layout = _layout(path, one_column)
     rows, kinds = _kinds(path, layout)
     told = tuple(_column(name, kinds[index], layout.about.get(name, {})) for index, name in enumerate(layout.names))
 
@@ -48,7 +51,7 @@ def source_table(path: Path) -> SourceTable:
     return SourceTable(told, rows, read)
 
 
-def _layout(path: Path) -> _Layout:
+def _layout(path: Path, one_column: bool) -> _Layout:
     comments: list[str] = []
     skipped = 0
     with opened(path) as file:
@@ -60,13 +63,13 @@ def _layout(path: Path) -> _Layout:
                 break
             comments.append(line.lstrip("#").removeprefix(" "))
     if not line.strip() or line.startswith("#"):
-        raise NotACatalogueError(f"{path.name} has no line of column names")
+        raise NoTableError(f"{path.name} has no line of column names")
     delimiter = max(",;\t|", key=line.count)
     about: dict[str, dict[str, Any]] = {}
     if comments and comments[0].startswith("%ECSV"):
         delimiter, about = _ecsv(comments, path)
-    if delimiter not in line:
-        raise NotACatalogueError(f"{path.name} is no table of delimited text: its first line is {line[:80]!r}")
+    if delimiter not in line and not one_column:
+        raise NoTableError(f"{path.name} is no table of delimited text: its first line is {line[:80]!r}")
     names = [name.strip() for name in next(csv.reader([line], delimiter=delimiter))]
     return _Layout(delimiter, names, skipped, about)
 

@@ -1,0 +1,88 @@
+"""`uraniborg table`: tables published from files, listed, described, dropped."""
+
+from pathlib import Path
+
+import click
+
+from archive.app.context import Context
+
+
+@click.group("table")
+def table_commands() -> None:
+    """Tables that queries can name."""
+
+
+@table_commands.command("publish")
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--name", required=True, help="Name of the table, such as cat.stars.")
+@click.option("--ra", help="Column of the main position's right ascension, by its name in the file.")
+@click.option("--dec", help="Column of its declination.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.pass_obj
+def publish_command(context: Context, file: Path, name: str, ra: str | None, dec: str | None, yes: bool) -> None:
+    """Publish the table in FILE (FITS, VOTable, CSV, TSV, ECSV, Parquet), or publish it anew.
+
+    What changes is shown first. Queries see the former table until the new one is there, whole.
+    """
+    from ingest import tables
+
+    if (ra is None) != (dec is None):
+        raise click.UsageError("--ra and --dec go together")
+    catalogue = tables.read(file, tables.checked_name(name), ra=ra, dec=dec)
+    archive = context.archive
+    with archive.engines.writer.connect() as connection:
+        old = tables.current(connection, catalogue.table.name)
+    for finding in catalogue.findings:
+        click.echo(str(finding), err=True)
+    for line in tables.differences(old, catalogue.table):
+        click.echo(line)
+    if not yes:
+        click.confirm(f"Publish {catalogue.table.name}?", abort=True)
+    with archive.engines.begin("writer") as connection:
+        rows = tables.publish(connection, catalogue, archive.sphere, reader=archive.urls.reader.username or "")
+    click.echo(f"{catalogue.table.name}: {rows} rows published")
+
+
+@table_commands.command("list")
+@click.pass_obj
+def list_command(context: Context) -> None:
+    """Name, rows, columns and title; one a line."""
+    from ingest import tables
+
+    with context.writer.connect() as connection:
+        for table in tables.tables(connection):
+            rows = "" if table.rows is None else str(table.rows)
+            click.echo("\t".join((table.name, rows, str(len(table.columns)), table.title or "")))
+
+
+@table_commands.command("describe")
+@click.argument("name")
+@click.pass_obj
+def describe_command(context: Context, name: str) -> None:
+    """What is told of a table and of each of its columns."""
+    from ingest import tables
+
+    with context.writer.connect() as connection:
+        table = tables.find(connection, name)
+    click.echo(table.name + ("" if table.rows is None else f", {table.rows} rows"))
+    for about in (table.title, table.description):
+        if about:
+            click.echo(about)
+    for column in table.columns:
+        click.echo(f"  {tables.described(column)}" + ("  (indexed)" if column.indexed else ""))
+
+
+@table_commands.command("drop")
+@click.argument("name")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.pass_obj
+def drop_command(context: Context, name: str, yes: bool) -> None:
+    """Take a table away for good; not one that belongs to a file of the holdings."""
+    from ingest import tables
+
+    name = tables.checked_name(name)
+    if not yes:
+        click.confirm(f"Drop {name}?", abort=True)
+    with context.archive.engines.begin("writer") as connection:
+        tables.drop(connection, name)
+    click.echo(f"{name}: dropped")
