@@ -119,15 +119,7 @@ class TapService:
         tree = parse(text, max_depth=self.limits.max_depth)  # before anything is fetched for it
         uploads, left_out = self._uploads(parameters.uploads())
         statement = self._translate(tree, maxrec, uploads)
-        running = RunningQuery(
-            self._pool,
-            statement,
-            self._sphere,
-            timeout_s=timeout_s,
-            batch_rows=self.limits.batch_rows,
-            maxrec=maxrec,
-            too_late=TOO_LATE,
-        )
+        running = self._running(statement, maxrec, timeout_s)
         told = (Info("UPLOAD", "left out", each) for each in left_out)
         return Prepared(
             writer,
@@ -155,16 +147,20 @@ class TapService:
     def table(self, text: str, *, maxrec: int, timeout_s: float) -> pa.Table:
         """The answer to a query, whole and in memory: for what is known to be small."""
         statement = self._translate(parse(text, max_depth=self.limits.max_depth), maxrec, ())
-        running = RunningQuery(
+        running = self._running(statement, maxrec, timeout_s)
+        running.open()
+        return pa.Table.from_batches(running.batches(), schema=arrow_schema(statement.columns))
+
+    def _running(self, statement: Statement, maxrec: int, timeout_s: float) -> RunningQuery:
+        return RunningQuery(
             self._pool,
             statement,
             self._sphere,
             timeout_s=timeout_s,
             batch_rows=self.limits.batch_rows,
             maxrec=maxrec,
+            too_late=TOO_LATE,
         )
-        running.open()
-        return pa.Table.from_batches(running.batches(), schema=arrow_schema(statement.columns))
 
     def schema(self, uploads: Sequence[TemporaryTable] = ()) -> PublishedSchema:
         """What a query may name: what is published now, and its own uploads."""

@@ -1,6 +1,8 @@
 """Fixtures that every folder of tests may ask for."""
 
-from collections.abc import Iterator
+import contextlib
+import functools
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -36,14 +38,20 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         items[:] = [item for item in items if item not in long]
 
 
+@pytest.fixture(scope="session")
+def servers() -> Iterator[Callable[[str], Postgres]]:
+    """Starts a database when it is first asked for, and ends all with the session (see tests.live.lives)."""
+    with contextlib.ExitStack() as stack:
+        yield functools.cache(lambda name: stack.enter_context(DATABASES[name]()))
+
+
 @pytest.fixture(scope="session", params=list(DATABASES))
-def postgres(request: pytest.FixtureRequest) -> Iterator[Postgres]:
-    """Both databases, one after the other: "embedded" (plain sphere) and "pgsphere".
+def postgres(request: pytest.FixtureRequest, servers: Callable[[str], Postgres]) -> Postgres:
+    """Both databases: "embedded" (plain sphere) and "pgsphere".
 
     For one of them only: `@pytest.mark.parametrize("postgres", ["embedded"], indirect=True)`.
     """
-    with DATABASES[request.param]() as prepared:
-        yield prepared
+    return servers(request.param)
 
 
 @pytest.fixture(scope="module")

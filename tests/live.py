@@ -1,13 +1,14 @@
 """A live archive for tests: the demo sky, served on a free port by the very command that a user types."""
 
 import contextlib
+import functools
 import os
 import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -93,16 +94,30 @@ def wait_until_available(live: Live, log: Path) -> None:
     raise AssertionError(f"the archive did not start within {START_S} s:\n{log.read_text()[-6000:]}")
 
 
-@pytest.fixture(scope="session", params=["embedded", "pgsphere"])
-def live(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
-    """The demo, on the embedded server and on PostgreSQL with pgSphere."""
-    data_dir = tmp_path_factory.mktemp(f"live-{request.param}") / "data"
+@pytest.fixture(scope="session")
+def lives(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Live]]:
+    """Starts the demo on a database when it is first asked for, and ends all with the session.
+
+    A parametrized fixture of the session alone would be ended and begun anew for each file of tests.
+    """
     with contextlib.ExitStack() as stack:
-        env: dict[str, str] = {}
-        if request.param != "embedded":
-            postgres = stack.enter_context(DATABASES[request.param]())
-            env = database_environment(postgres.fresh_database().urls)
-        yield stack.enter_context(serving(data_dir, env, request.param, "demo"))
+
+        @functools.cache
+        def started(database: str) -> Live:
+            env: dict[str, str] = {}
+            if database != "embedded":
+                postgres = stack.enter_context(DATABASES[database]())
+                env = database_environment(postgres.fresh_database().urls)
+            data_dir = tmp_path_factory.mktemp(f"live-{database}") / "data"
+            return stack.enter_context(serving(data_dir, env, database, "demo"))
+
+        yield started
+
+
+@pytest.fixture(scope="session", params=["embedded", "pgsphere"])
+def live(request: pytest.FixtureRequest, lives: Callable[[str], Live]) -> Live:
+    """The demo, on the embedded server and on PostgreSQL with pgSphere."""
+    return lives(request.param)
 
 
 def database_environment(urls: object) -> dict[str, str]:

@@ -1,5 +1,5 @@
 """The live archive that clients are set upon."""
 
-from tests.live import live
+from tests.live import live, lives
 
-__all__ = ["live"]
+__all__ = ["live", "lives"]
