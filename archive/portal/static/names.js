@@ -15,7 +15,7 @@ async function offer(text) {
   const asked = ++latest;
   const answer = await fetch(`${root}/names?${new URLSearchParams({ prefix: text, most: "10" })}`).catch(() => null);
   if (!answer?.ok || asked !== latest) return;
-  const places = await answer.json();
+  const places = await answer.json().catch(() => []); // the page may be left meanwhile
   document.getElementById("known").replaceChildren(...places.map((place) => {
     const option = document.createElement("option");
     option.value = place.name;
