@@ -97,7 +97,8 @@ class nginx:  # noqa: N801 - a context manager, read like a function
         assert checked.returncode == 0, checked.stderr
         assert "[warn]" not in checked.stderr.replace('the "user" directive', ""), checked.stderr
         self._process = subprocess.Popen(self._command)
-        wait_until(lambda: (self._main.parent / "nginx.pid").exists())
+        # The check has left an empty one; the number is written when the ports are open.
+        wait_until(lambda: (self._main.parent / "nginx.pid").read_text().strip() != "")
 
     def __exit__(self, *_: object) -> None:
         self._process.terminate()

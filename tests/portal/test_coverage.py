@@ -17,7 +17,7 @@ from archive.vo.moc import moc_fits, moc_of_regions
 from archive.vo.regions import Circle, Point, Polygon, Range, Region
 
 ORDER = 8
-CELL_DEG = 0.33  # a cell of order 8 from its centre to a corner, at the most
+CELL_DEG = 0.5  # a cell of order 8 from corner to corner, at the most
 POSITIONS = np.random.default_rng(1).normal(size=(4000, 3))
 SKY = SkyCoord(*POSITIONS.T, representation_type="cartesian").spherical
 RA, DEC = SKY.lon.deg, SKY.lat.deg
@@ -61,7 +61,10 @@ def test_every_position_of_a_region_is_covered_and_none_far_from_all(regions: li
         assert any(isinstance(region, Range) for region in regions)
         assert missed.mean() < 0.01
     for ra, dec in zip(RA[covered & ~within][:200], DEC[covered & ~within][:200], strict=True):
-        around = SkyCoord(ra, dec, unit="deg").directional_offset_by(np.arange(0, 360, 15) * u.deg, CELL_DEG * u.deg)
+        bearings, distances = np.meshgrid(np.arange(0, 360, 15), CELL_DEG * np.array([0.25, 0.5, 0.75, 1.0]))
+        around = SkyCoord(ra, dec, unit="deg").directional_offset_by(
+            bearings.ravel() * u.deg, distances.ravel() * u.deg
+        )
         near = np.any([inside(region, around.ra.deg, around.dec.deg) for region in regions])
         small = any(not isinstance(region, Range) and region.area < 1 for region in regions)
         assert near or small, "a cell is covered that no region comes near"

@@ -280,9 +280,10 @@ def test_a_mistake_is_told_with_its_place_and_the_cursor_goes_there(browser: Bro
         page = opened.new_page()
         page.goto(f"{live.url}/query")
         ask(page, "SELECT dp_id\nFORM ivoa.obscore", "#run")
-        assert "line 2, column 1" in page.inner_text("#problem pre")
+        assert "line 2, column 6" in page.inner_text("#problem pre")
+        assert "did you mean FROM for FORM" in page.inner_text("#problem pre")
         page.keyboard.insert_text("!")
-        assert page.inner_text(".cm-content").splitlines()[-1].startswith("!FORM")
+        assert page.inner_text(".cm-content").splitlines()[-1] == "FORM !ivoa.obscore"
     finally:
         opened.close()
 
