@@ -168,7 +168,6 @@ class PortalService:
             "latest": self.rows(search, user, LATEST),
             "surveys": [survey for survey in self.surveys() if survey.collection == name],
             "coverage": self.coverage(name),
-            "catalogues": self.catalogues(name),
             "references": [
                 row["bib_reference"]
                 for row in self._rows(
@@ -217,13 +216,12 @@ class PortalService:
         """A file that is no data set of its own: a calibration, a document."""
         return self._first(f"SELECT * FROM arc.file WHERE file_id = {literal(file_id)}")
 
-    def catalogues(self, collection: str | None = None) -> list[dict[str, Any]]:
-        """The published catalogues; those of a collection: whose files belong to it."""
+    def catalogues(self) -> list[dict[str, Any]]:
+        """The published catalogues."""
         tables = [one.table for one in self._published.tables().values() if one.table.schema == "cat"]
         return [
             {"name": table.name, "title": table.title or table.name, "rows": table.rows, "about": table.description}
             for table in sorted(tables, key=lambda table: table.name)
-            if collection is None or (table.title or "").startswith(f"{collection}:")
         ]
 
     def surveys(self) -> list[Survey]:

@@ -1,6 +1,7 @@
 """What is covered: MOCs against positions asked one by one, and the map against its own projection turned round."""
 
 import io
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -119,7 +120,7 @@ def test_a_range_as_thin_as_a_point_is_where_it_is() -> None:
         assert moc_of_regions([region], ORDER).sky_fraction <= 4 / (12 * 4**ORDER)
 
 
-def test_a_moc_file_is_read_as_it_was(tmp_path) -> None:  # type: ignore[no-untyped-def]
+def test_a_moc_file_is_read_as_it_was(tmp_path: Path) -> None:
     moc = moc_of_regions([Circle(80, -30, 3)], ORDER)
     path = tmp_path / "moc.fits"
     path.write_bytes(moc_fits(moc))

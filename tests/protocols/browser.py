@@ -42,7 +42,7 @@ class Tab:
         self.page.on("request", lambda asked: self._see(asked.url, here))
 
     def _hear(self, said: ConsoleMessage) -> None:
-        # That a HiPS has no tile where it has no data is told by 404 (HiPS 1.0 §4.1), and the browser notes each.
+        # That a HiPS has no tile where it has no data is told by 404, and the browser notes each.
         is_tile = "/Norder" in str(said.location.get("url", "")) and "404" in said.text
         if said.type == "error" and not is_tile:
             self.complaints.append(f"{said.text} {said.location.get('url', '')}")
