@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from storage.checksums import Expected, Hashing, Readable, Stored
+from storage.durable import flush
 from storage.errors import InvalidKey, ObjectExists, ObjectNotFound, OutOfSpace, StorageError, VolumeUnavailable
 from storage.volume import Entry, ObjectStream, check_key, clip_range, is_key
 
@@ -124,7 +125,7 @@ class PosixVolume:
         try:
             with self._told(key):
                 path.unlink()
-                _flush(path.parent)
+                flush(path.parent)
         except ObjectNotFound:
             return False
         return True
@@ -165,8 +166,8 @@ class PosixVolume:
             with contextlib.suppress(FileExistsError):
                 os.link(part, self._root / MARKER)
             part.unlink(missing_ok=True)
-            _flush(self._root)
-            _flush(self._root.parent)
+            flush(self._root)
+            flush(self._root.parent)
 
     def _copy(self, key: str, stream: Readable, descriptor: int) -> Stored:
         """The bytes on the disk, flushed; hashing catches up while the disk does."""
@@ -188,7 +189,7 @@ class PosixVolume:
         except FileExistsError:
             raise ObjectExists(f"{self._say(key)} is there already; take a new key") from None
         try:
-            _flush(target.parent)
+            flush(target.parent)
         except OSError:
             # Not known to last, and so not acknowledged: then it must not be visible either.
             target.unlink()
@@ -202,7 +203,7 @@ class PosixVolume:
         # Never parents=True: if `objects` is gone the disk is gone, and must not be made again on another.
         with contextlib.suppress(FileExistsError):
             folder.mkdir(mode=0o750)
-        _flush(folder.parent)
+        flush(folder.parent)
         if len(self._durable) >= _KNOWN_FOLDERS:
             self._durable.clear()
         self._durable.add(folder)
@@ -298,14 +299,6 @@ class _Reading:
 
     def __del__(self) -> None:
         self.close()
-
-
-def _flush(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _remove_stale(path: Path, before: float) -> bool:

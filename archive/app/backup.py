@@ -35,6 +35,7 @@ from archive.database.engines import Role
 from archive.jobs import queue
 from archive.vo.errors import ArchiveError, ConfigurationError, UnavailableError
 from storage.catalogue import find_object
+from storage.durable import flush
 from storage.errors import ObjectNotFound
 
 FORMAT = 1
@@ -137,7 +138,7 @@ def backup(archive: OpenedArchive, metadata: Sequence[MetaData], folder: Path, *
         whole = {**asdict(manifest), "gone": done.gone}
         _write(growing / MANIFEST, json.dumps(whole, indent=1).encode())
         growing.rename(final)
-        _flush(final.parent)
+        flush(final.parent)
     return done
 
 
@@ -298,7 +299,7 @@ def _save_table(connection: Connection, schema: str, name: str, role: Role, fold
             for block in copy:
                 file.write(block)
         rows = cursor.rowcount
-    _flush(path)
+    flush(path)
     return SavedTable(schema, name, role, found.columns, found.indexes, rows, sha256_of(path))
 
 
@@ -310,7 +311,7 @@ def _save_listing(owner: Connection, path: Path) -> tuple[int, int]:
         for row in owner.execution_options(yield_per=5_000).execute(statement):
             lines.write("\t".join(map(str, row)) + "\n")
             number, total = number + 1, total + row.size_bytes
-    _flush(path)
+    flush(path)
     return number, total
 
 
@@ -343,7 +344,7 @@ def _save_object(archive: OpenedArchive, one: SavedObject, target: Path, done: D
             f"object {one.key} on volume {one.volume} is not what was stored: `uraniborg store scrub`, then mend it"
         )
     growing.rename(target)
-    _flush(target.parent)
+    flush(target.parent)
     done.copied += 1
 
 
@@ -359,12 +360,4 @@ def _alone(folder: Path) -> Iterator[None]:
 
 def _write(path: Path, content: bytes) -> None:
     path.write_bytes(content)
-    _flush(path)
-
-
-def _flush(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    flush(path)

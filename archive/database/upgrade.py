@@ -15,7 +15,6 @@ Here: the way from one cluster to the other. Every function wants the data folde
 the lock, the passwords, where the programs of either version come from (embedded.py).
 """
 
-import os
 import re
 import shutil
 import subprocess
@@ -33,6 +32,7 @@ from archive.database.cluster import ENVIRONMENT, SUPERUSER, Cluster, version_of
 from archive.database.confinement import Binaries
 from archive.database.engines import psycopg_dsn
 from archive.vo.errors import ArchiveError, ConfigurationError
+from storage.durable import flush
 
 Seam = Literal["made", "filled", "compared", "ready"]
 # What an operator may have written: postgresql.conf takes in our part by its include.
@@ -134,7 +134,7 @@ def move(
     new.cluster.stop()
     old.cluster.stop()
     new.cluster.folder.rename(_ready(folder))
-    _flush(folder.parent)
+    flush(folder.parent)
     passed("ready")
     settle(folder)
     say(f"{len(counted)} tables with {sum(counted.values())} rows copied; the former cluster is kept in {left}")
@@ -148,7 +148,7 @@ def settle(folder: Path) -> None:
     if folder.exists():
         folder.rename(folder.with_name(f"{folder.name}.former-{version_of(folder)}"))
     ready.rename(folder)
-    _flush(folder.parent)
+    flush(folder.parent)
 
 
 def _ready(folder: Path) -> Path:
@@ -217,11 +217,3 @@ def _rows(served: Served) -> dict[tuple[str, str, str], int]:
                 row = connection.execute(counting).fetchone()
                 found[database, schema, table] = row[0] if row else 0
     return found
-
-
-def _flush(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
