@@ -16,6 +16,8 @@ _J_ORDER = 13  # the deepest whose numbers fit 32 bits (MOC 2.0 §4.3.1)
 _HALF_SKY_DEG = 90.0
 _WIDEST_CELL_DEG = 120.0  # across a cell of order 0, by far
 _THIN_DEG = 1e-3 / 3600
+# mocpy takes the whole of a large cell for a cone whose centre is that cell's centre to the last bit, as (0, 0) is.
+_BESIDE_DEG = 1e-9
 
 
 def moc_of_regions(regions: Iterable[Region], order: int) -> MOC:
@@ -44,8 +46,8 @@ def moc_of_regions(regions: Iterable[Region], order: int) -> MOC:
         parts.append(MOC.from_lonlat(ra * u.deg, dec * u.deg, max_norder=order))
     if circles:
         centres = np.array([(circle.ra, circle.dec, circle.radius) for circle in circles])
-        lon, lat = Longitude(centres[:, 0], u.deg), Latitude(centres[:, 1], u.deg)
-        parts += MOC.from_cones(lon=lon, lat=lat, radius=centres[:, 2] * u.deg, max_depth=order)
+        lon, lat = Longitude(centres[:, 0] + _BESIDE_DEG, u.deg), Latitude(centres[:, 1], u.deg)
+        parts += MOC.from_cones(lon=lon, lat=lat, radius=(centres[:, 2] + _BESIDE_DEG) * u.deg, max_depth=order)
     for lines in outlines.values():  # of as many vertices each: an array, which is a hundred times as fast as SkyCoords
         parts += MOC.from_polygons(np.array(lines), max_depth=order)
     parts += [_wide(circle, order) for circle in wide]
@@ -56,10 +58,10 @@ def moc_of_regions(regions: Iterable[Region], order: int) -> MOC:
 
 def _wide(circle: Circle, order: int) -> MOC:
     """A circle of more than half the sky, by what it leaves out: mocpy's cones lose cells from 160 degrees on."""
-    left_out = 180.0 - circle.radius - _WIDEST_CELL_DEG / (1 << order)
+    left_out = 180.0 - circle.radius - _BESIDE_DEG - _WIDEST_CELL_DEG / (1 << order)
     if left_out <= 0:
         return MOC.from_depth29_ranges(0, np.array([[0, 12 << 58]], np.uint64))
-    lon, lat = Longitude(circle.ra + 180.0, u.deg), Latitude(-circle.dec, u.deg)
+    lon, lat = Longitude(circle.ra + 180.0 + _BESIDE_DEG, u.deg), Latitude(-circle.dec, u.deg)
     return MOC.from_cone(lon=lon, lat=lat, radius=left_out * u.deg, max_depth=order).complement()
 
 

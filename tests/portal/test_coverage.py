@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 from astropy import units as u
 from astropy.coordinates import SkyCoord
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from mocpy import MOC
 from PIL import Image
@@ -52,6 +52,8 @@ def inside(region: Region, ra: np.ndarray, dec: np.ndarray) -> np.ndarray:
 
 @settings(max_examples=60, deadline=None)
 @given(st.lists(circles | ranges | squares, min_size=1, max_size=4))
+@example([Circle(0.0, 0.0, 22.0)])
+@example([Circle(22.5, 0.0, 11.0)])
 def test_every_position_of_a_region_is_covered_and_none_far_from_all(regions: list[Region]) -> None:
     moc = moc_of_regions(regions, ORDER)
     covered = moc.contains_lonlat(RA * u.deg, DEC * u.deg)
