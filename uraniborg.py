@@ -52,6 +52,7 @@ def tap_limits(settings: Settings) -> "Limits":
         default_maxrec=chosen.default_maxrec,
         hard_maxrec=chosen.hard_maxrec,
         sync_timeout_s=chosen.sync_timeout_s,
+        sync_estimate_s=chosen.sync_estimate_s,
         batch_rows=chosen.batch_rows,
         upload_max_rows=chosen.upload_max_rows,
         upload_max_bytes=chosen.upload_max_mib * MiB,
@@ -251,20 +252,27 @@ def store_tools(context: click.Context) -> "Iterator[StoreTools]":
 
 
 def __getattr__(name: str) -> Any:
-    """`store_commands`, `tap_query`, made when asked for: these commands take their tools from here."""
+    """`store_commands`, `tap_query`, `tap_explain`, made when asked for: they take their tools from here."""
     if name == "store_commands":
         from storage.commands import make_commands
 
         return make_commands(store_tools)
-    if name == "tap_query":
-        from tap.query_command import make_query_command
+    if name in ("tap_query", "tap_explain"):
+        from tap.query_command import make_explain_command, make_query_command
 
-        return make_query_command(lambda context: tap_service(context.archive))
+        make = make_query_command if name == "tap_query" else make_explain_command
+        return make(lambda context: tap_service(context.archive))
     raise AttributeError(name)
 
 
 tap_commands = LazyGroup(
-    "tap", lazy={"check": "tap.commands:check_command", "query": "uraniborg:tap_query"}, help="Queries in ADQL."
+    "tap",
+    lazy={
+        "check": "tap.commands:check_command",
+        "explain": "uraniborg:tap_explain",
+        "query": "uraniborg:tap_query",
+    },
+    help="Queries in ADQL.",
 )
 
 

@@ -119,12 +119,17 @@ class Tap(Section):
     default_maxrec: int = Field(100_000, ge=1, description="rows of a result if MAXREC is not given")
     hard_maxrec: int = Field(20_000_000, ge=1, description="rows of a result at the most")
     sync_timeout_s: float = Field(60.0, gt=0, description="seconds that a synchronous query may run")
+    sync_estimate_s: float = Field(
+        3600.0,
+        gt=0,
+        description="seconds, by the planner's estimate, from which a synchronous query is refused before it runs",
+    )
     async_timeout_s: int = Field(3600, gt=0, description="seconds that an asynchronous query may run, by default")
     async_timeout_max_s: int = Field(
         86_400, gt=0, description="seconds that an asynchronous query may run, at the most"
     )
     cost_per_s: float = Field(
-        100_000.0, gt=0, description="units of PostgreSQL's planner that a second of a query takes, for a job's quote"
+        100_000.0, gt=0, description="units of PostgreSQL's planner that a second of a query takes, for estimates"
     )
     batch_rows: int = Field(10_000, ge=100, description="rows held in memory at once while a result is streamed")
     upload_max_rows: int = Field(1_000_000, ge=1, description="rows of all uploaded tables of a query")

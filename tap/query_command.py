@@ -1,8 +1,9 @@
-"""`uraniborg tap query`: what /tap answers, asked from the shell without a server.
+"""`uraniborg tap query` and `uraniborg tap explain`: what /tap answers, and how, asked from the shell without a server.
 
 The front door gives the service, for it knows the settings that it is made of.
 """
 
+import json
 import sys
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -46,3 +47,41 @@ def make_query_command(service: Callable[[Context], TapService]) -> click.Comman
             click.echo(f"uraniborg: cut at {prepared.running.rows} rows; --maxrec takes more", err=True)
 
     return query
+
+
+def make_explain_command(service: Callable[[Context], TapService]) -> click.Command:
+    """The command. service: the TAP service of the archive that it works on."""
+
+    @click.command("explain")
+    @click.argument("adql", metavar="ADQL")
+    @click.option("--analyze", is_flag=True, help="Run the query too, and tell what each step of it took.")
+    @click.option("--maxrec", type=click.IntRange(min=0), help="Rows at the most; the settings' default, if not given.")
+    @click.option("--json", "as_json", is_flag=True, help="As JSON, with the SQL and its parameters.")
+    @click.pass_obj
+    def explain(context: Context, adql: str, analyze: bool, maxrec: int | None, as_json: bool) -> None:
+        """Tell how PostgreSQL would answer a query: its plan, and how long it is expected to take.
+
+        The estimate is the planner's, with matches on the sky put right, which it takes to be far too dear; it is what
+        quotes of jobs tell, and what a synchronous query is refused by (tap.sync_estimate_s).
+        """
+        tap = service(context)
+        chosen = context.settings.tap
+        rows = chosen.default_maxrec if maxrec is None else maxrec
+        told = tap.explain(adql, maxrec=rows, analyze=analyze, timeout_s=chosen.async_timeout_s)
+        if as_json:
+            document = {
+                "estimate_s": told.estimate_s,
+                "sync_estimate_s": chosen.sync_estimate_s,
+                "sql": told.statement.sql,
+                "parameters": told.statement.parameters,
+                "plan": told.plan,
+            }
+            click.echo(json.dumps(document, indent=2, default=str))
+            return
+        click.echo("\n".join(told.plan))
+        if told.estimate_s is not None:
+            refused = told.estimate_s > chosen.sync_estimate_s
+            verdict = f", more than /tap/sync takes ({chosen.sync_estimate_s:g} s): /tap/async does" if refused else ""
+            click.echo(f"about {told.estimate_s:.2g} s by estimate{verdict}")
+
+    return explain

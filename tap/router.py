@@ -26,7 +26,8 @@ def sync(
     threads: Annotated[CapacityLimiter, provided(CapacityLimiter)],
 ) -> Response:
     """TAP 1.1 §2.1: the result itself."""
-    prepared = tap.prepare(asked, user, timeout_s=tap.limits.sync_timeout_s)
+    limits = tap.limits
+    prepared = tap.prepare(asked, user, timeout_s=limits.sync_timeout_s, most_estimate_s=limits.sync_estimate_s)
     name = f'inline; filename="result.{prepared.writer.extension}"'
     return StreamedResponse(
         prepared.open,

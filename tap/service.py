@@ -24,22 +24,24 @@ from archive.vo.arrow import arrow_schema
 from archive.vo.columns import Column, Table
 from archive.vo.dali import Parameters, Upload, status_headers
 from archive.vo.descriptors import links_descriptor
-from archive.vo.errors import ArchiveError, TooLargeError, UsageError
+from archive.vo.errors import ArchiveError, QueryTimeoutError, TooLargeError, UsageError
 from archive.vo.formats import Writer
 from archive.vo.markup import Markup
 from archive.vo.tables.uploaded import read_upload
 from archive.vo.votable import Info, UploadedTable, field_ids
+from tap.adql.meanings import CheckedQuery
 from tap.adql.names import PublishedSchema, PublishedTable, check
 from tap.adql.nodes import Query
 from tap.adql.parser import parse
 from tap.adql.postgres import translate
-from tap.estimate import planned_cost
+from tap.estimate import estimate, explained, plan_of
 from tap.upload import Fetcher
 
 LANGUAGES = ("ADQL", "ADQL-2.0", "ADQL-2.1")
 UPLOAD_SCHEMA = "tap_upload"
 MAX_COLUMNS = 1600  # of a relation, PostgreSQL's own
 SERVER = f"Uraniborg/{version('uraniborg')}"
+UNKNOWN_ROWS = 100_000  # taken for a table of which nobody counted them
 TOO_LATE = "run it asynchronously (/tap/async), where it may take longer, or narrow it"
 PUBLISHER_DID = "curation.publisherdid"  # ObsCore's utype, which a column keeps under any name (OBS-01)
 LateFailures = Literal["told", "raised"]
@@ -52,6 +54,7 @@ class Limits:
     default_maxrec: int = 100_000
     hard_maxrec: int = 20_000_000
     sync_timeout_s: float = 60.0
+    sync_estimate_s: float = 3600.0
     batch_rows: int = 10_000
     upload_max_rows: int = 1_000_000
     upload_max_bytes: int = 64 * 1024 * 1024
@@ -108,8 +111,13 @@ class TapService:
         # Made anew only when something was published: `tables()` gives the same mapping until then.
         self._schema: tuple[Mapping[str, Published], PublishedSchema] = ({}, PublishedSchema({}))
 
-    def prepare(self, parameters: Parameters, user: User, *, timeout_s: float) -> "Prepared":
-        """Read and check a request, its uploads too; nothing has run yet, so a mistake costs nothing."""
+    def prepare(
+        self, parameters: Parameters, user: User, *, timeout_s: float, most_estimate_s: float | None = None
+    ) -> "Prepared":
+        """Read and check a request, its uploads too; nothing has run yet, so a mistake costs nothing.
+
+        most_estimate_s: seconds; one that would take longer by the planner's estimate is refused as too late already.
+        """
         _check_language(parameters)
         text = parameters.required("QUERY")
         if len(text.encode()) > self.limits.max_query_bytes:
@@ -118,7 +126,10 @@ class TapService:
         maxrec = parameters.maxrec(self.limits.default_maxrec, self.limits.hard_maxrec)
         tree = parse(text, max_depth=self.limits.max_depth)  # before anything is fetched for it
         uploads, left_out = self._uploads(parameters.uploads())
-        statement = self._translate(tree, maxrec, uploads)
+        checked = check(tree, self.schema(uploads))
+        statement = self._statement(checked, maxrec, uploads)
+        if most_estimate_s is not None:
+            self._refuse_hopeless(checked, statement, timeout_s, most_estimate_s)
         running = self._running(statement, maxrec, timeout_s)
         told = (Info("UPLOAD", "left out", each) for each in left_out)
         return Prepared(
@@ -139,14 +150,13 @@ class TapService:
                 return None
             tree = parse(parameters.required("QUERY"), max_depth=self.limits.max_depth)
             maxrec = parameters.maxrec(self.limits.default_maxrec, self.limits.hard_maxrec)
-            cost = planned_cost(self._pool, self._translate(tree, maxrec, ()))
+            return self._estimated_s(self._translate(tree, maxrec))
         except ArchiveError:
             return None
-        return None if cost is None else cost / self.limits.cost_per_s
 
     def table(self, text: str, *, maxrec: int, timeout_s: float) -> pa.Table:
         """The answer to a query, whole and in memory: for what is known to be small."""
-        statement = self._translate(parse(text, max_depth=self.limits.max_depth), maxrec, ())
+        statement = self._translate(parse(text, max_depth=self.limits.max_depth), maxrec)
         running = self._running(statement, maxrec, timeout_s)
         running.open()
         return pa.Table.from_batches(running.batches(), schema=arrow_schema(statement.columns))
@@ -174,8 +184,38 @@ class TapService:
         theirs = {each.table.name.lower(): PublishedTable(each.table, each.sql) for each in uploads}
         return PublishedSchema({**schema.tables, **theirs})
 
-    def _translate(self, tree: Query, maxrec: int, uploads: tuple[TemporaryTable, ...]) -> Statement:
-        query = translate(check(tree, self.schema(uploads)), self._sphere, maxrec)
+    def explain(self, text: str, *, maxrec: int, analyze: bool, timeout_s: float) -> "Explained":
+        """A query's SQL and plan. analyze: run it too, its rows thrown away, so that the plan tells what happened."""
+        statement = self._translate(parse(text, max_depth=self.limits.max_depth), maxrec)
+        options = "ANALYZE, BUFFERS" if analyze else "COSTS"
+        return Explained(
+            statement,
+            tuple(explained(self._pool, statement, options, timeout_s)),
+            self._estimated_s(statement),
+        )
+
+    def _estimated_s(self, statement: Statement) -> float | None:
+        plan = plan_of(self._pool, statement)
+        return None if plan is None else estimate(plan).cost / self.limits.cost_per_s
+
+    def _refuse_hopeless(
+        self, checked: CheckedQuery, statement: Statement, timeout_s: float, most_estimate_s: float
+    ) -> None:
+        """Tell at once who would wait in vain. A plan costs a millisecond, so most queries are spared it."""
+        if checked.most_rows(UNKNOWN_ROWS) <= timeout_s * self.limits.cost_per_s:
+            return  # even a look at every row, of every pair of rows of two tables, is no longer than may be
+        seconds = self._estimated_s(statement)
+        if seconds is not None and seconds > most_estimate_s:
+            raise QueryTimeoutError(
+                f"the query would take about {seconds:.2g} s by PostgreSQL's estimate, and a synchronous one ends after"
+                f" {timeout_s:g} s; {TOO_LATE}"
+            )
+
+    def _translate(self, tree: Query, maxrec: int) -> Statement:
+        return self._statement(check(tree, self.schema()), maxrec, ())
+
+    def _statement(self, checked: CheckedQuery, maxrec: int, uploads: tuple[TemporaryTable, ...]) -> Statement:
+        query = translate(checked, self._sphere, maxrec)
         if len(uploads) == 1 and self._is_matched_with_more(uploads[0], query.sql):
             uploads = (replace(uploads[0], indexed=False),)
         return Statement(query.sql, query.parameters, query.columns, uploads)
@@ -228,6 +268,15 @@ def _as_asked(name: str, read: UploadedTable) -> TemporaryTable:
         raise UsageError(f"UPLOAD: {name} has {len(read.columns)} columns; 1 to {MAX_COLUMNS} can be taken")
     table = Table(f"{UPLOAD_SCHEMA}.{name}", told_apart(read.columns))
     return TemporaryTable.of(table, read.batches, quoted(f"{UPLOAD_SCHEMA}_{name.lower()}"))
+
+
+@dataclass(frozen=True, slots=True)
+class Explained:
+    """A query as PostgreSQL gets it, and what it makes of it. estimate_s: None if the planner could not be asked."""
+
+    statement: Statement
+    plan: tuple[str, ...]
+    estimate_s: float | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -154,7 +154,7 @@ class ExactSphere(ABC):
         filters = [
             self.point_filter(point, array_of(CircleSql(other, radius)))
             for point, other in ((a, b), (b, a))
-            if not _constant_point(point)
+            if _by_index(point)
         ]
         return _all_of([*filters, exact])
 
@@ -163,7 +163,7 @@ class ExactSphere(ABC):
             return self._mocs(inner, "<@", outer)
         exact = f"sphere.healpix(29, {_coordinates(inner)}) <@ {outer.cells}"
         # A filter made anew for each row would cost more than the predicate.
-        by_index = is_constant(outer.cells) and not _constant_point(inner)
+        by_index = is_constant(outer.cells) and _by_index(inner)
         return _all_of([self.moc_point_filter(inner, outer.cells), exact] if by_index else [exact])
 
     def _mocs(self, a: Shape | MocSql, operator: str, b: Shape | MocSql) -> str:
@@ -186,7 +186,7 @@ class ExactSphere(ABC):
         for shape, other in ((a, b), (b, a)):
             if isinstance(shape, RegionSql) and not is_constant(shape.array):
                 filters.append(self.region_filter(shape.array, array_of(other)))
-            elif isinstance(shape, PointSql) and not _constant_point(shape):
+            elif isinstance(shape, PointSql) and _by_index(shape):
                 filters.append(self.point_filter(shape, array_of(other)))
         return _all_of([*filters, exact])
 
@@ -220,8 +220,9 @@ def _coordinates(point: PointSql) -> str:
     return f"{number(point.ra)}, {number(point.dec)}"
 
 
-def _constant_point(point: PointSql) -> bool:
-    return is_constant(point.ra) and is_constant(point.dec)
+def _by_index(point: PointSql) -> bool:
+    """Whether a condition on the position is to be one that an index can serve."""
+    return point.sought and not (is_constant(point.ra) and is_constant(point.dec))
 
 
 def _prepared(polygon: PolygonSql) -> str:

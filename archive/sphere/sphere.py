@@ -21,10 +21,16 @@ from typing import Protocol
 
 @dataclass(frozen=True, slots=True)
 class PointSql:
-    """A position: SQL expressions of ra and dec, degrees ICRS."""
+    """A position: SQL expressions of ra and dec, degrees ICRS.
+
+    sought: whether an index on it is to be asked. A match of two tables goes through one and asks the other's index;
+    which one PostgreSQL cannot tell, since it takes every condition on the sky to keep a hundredth of the rows. Who
+    knows better says so here.
+    """
 
     ra: str
     dec: str
+    sought: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,7 +54,7 @@ from tap.adql.nodes import (
     Subquery,
     Text,
 )
-from tap.adql.scopes import Output, Relation, Scope, Visible
+from tap.adql.scopes import Output, PublishedTable, Relation, Scope, Visible
 from tap.adql.shapes import cells_from_moc, kind_of, region_from_dali, region_from_stcs
 from tap.adql.types import SHAPES, Kind, Meaning, shared, widest
 from tap.adql.units import conversion_factor
@@ -92,6 +92,11 @@ class CheckedQuery:
     factors: dict[Node, float] = field(default_factory=dict)
     mocs: dict[Node, str] = field(default_factory=dict)
     rotations: dict[Node, tuple[float, ...]] = field(default_factory=dict)
+
+    def most_rows(self, unknown: int) -> int:
+        """How many combinations of rows of its tables the query can look at. unknown: rows of one not counted."""
+        tables = [each.source.table for each in self.relations.values() if isinstance(each.source, PublishedTable)]
+        return math.prod(unknown if table.rows is None else max(table.rows, 1) for table in tables)
 
 
 class ExpressionChecker(ABC):

@@ -5,7 +5,8 @@ kept in a dictionary beside the tree. Chains of operators of one precedence are 
 length is never a deep tree.
 """
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
 from typing import Literal, NamedTuple
 
 
@@ -306,3 +307,13 @@ class Query(Node):
     text: str
     common_tables: tuple[CommonTable, ...]
     body: QueryBody
+
+
+def every_node(node: Node) -> Iterator[Node]:
+    """The node and all below it."""
+    yield node
+    for each in fields(node):
+        value = getattr(node, each.name)
+        for below in value if isinstance(value, tuple) else (value,):
+            if isinstance(below, Node):
+                yield from every_node(below)

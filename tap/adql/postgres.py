@@ -4,7 +4,7 @@ No text of the user's enters the SQL but whole numbers of TOP, OFFSET and positi
 columns of results are quoted. Expressions are postgres_expressions.py's.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from archive.sphere.sphere import Sphere
@@ -14,19 +14,23 @@ from archive.vo.errors import QueryError
 from tap.adql.meanings import CheckedQuery
 from tap.adql.mistakes import within_the_stack
 from tap.adql.nodes import (
+    ColumnRef,
     CommonTable,
     DerivedTable,
     Expression,
     Join,
+    JoinStep,
+    Logical,
     OrderKey,
     QueryBody,
     Select,
     SetOperation,
     TableExpression,
     TableName,
+    every_node,
 )
 from tap.adql.postgres_expressions import ExpressionWriter, quoted
-from tap.adql.scopes import Output, PublishedTable, Visible
+from tap.adql.scopes import Field, Output, PublishedTable, Visible
 from tap.adql.types import Kind
 
 
@@ -84,6 +88,7 @@ class QueryWriter(ExpressionWriter):
         return self._set_operation(body, limit, final)
 
     def _select(self, select: Select, limit: int | None, final: bool) -> str:
+        self.gone_through |= self._smaller_of_two(select)
         outputs = self.checked.outputs[select]
         columns = ", ".join(f"{self._shown(output, final)} AS {quoted(output.sql_name)}" for output in outputs)
         tables = ", ".join(self._table(table) for table in select.tables)
@@ -98,6 +103,25 @@ class QueryWriter(ExpressionWriter):
             plain = not (select.distinct or select.group_by) and len(select.order_by) == 1
             parts.append("ORDER BY " + ", ".join(self._order_key(key, outputs, plain) for key in select.order_by))
         return " ".join(parts) + self._limits(least(select.top, limit), select.offset)
+
+    def _smaller_of_two(self, select: Select) -> set[str]:
+        """The table to go through where two published ones meet: the smaller, if nothing narrows the larger but it."""
+        below = [node for table in select.tables for node in every_node(table)]
+        relations = [self.checked.relations[node] for node in below if isinstance(node, TableName | DerivedTable)]
+        steps = [node for node in below if isinstance(node, JoinStep)]
+        if len(relations) != 2 or any(step.kind != "INNER" for step in steps):
+            return set()
+        rows = [each.source.table.rows if isinstance(each.source, PublishedTable) else None for each in relations]
+        if rows[0] is None or rows[1] is None or rows[0] == rows[1]:
+            return set()
+        smaller, larger = relations if rows[0] < rows[1] else reversed(relations)
+        for condition in (select.where, *(step.on for step in steps)):
+            for each in conjuncts(condition):
+                columns = [self.checked.columns[node] for node in every_node(each) if isinstance(node, ColumnRef)]
+                named = {column.relation for column in columns if isinstance(column, Field)}
+                if larger.alias in named and smaller.alias not in named:
+                    return set()
+        return {smaller.alias}
 
     def _shown(self, output: Output, final: bool) -> str:
         value = output.value
@@ -187,3 +211,12 @@ class QueryWriter(ExpressionWriter):
 def least(*limits: int | None) -> int | None:
     """The least of the limits that are set."""
     return min((limit for limit in limits if limit is not None), default=None)
+
+
+def conjuncts(condition: Expression | None) -> Iterator[Expression]:
+    """What must hold, each by itself, for the condition to hold."""
+    if isinstance(condition, Logical) and condition.operator == "AND":
+        for operand in condition.operands:
+            yield from conjuncts(operand)
+    elif condition is not None:
+        yield condition

@@ -69,6 +69,7 @@ class ExpressionWriter(ShapeWriter):
         self.sphere = sphere
         self.region_as_text = region_as_text
         self.parameters: dict[str, object] = {}
+        self.gone_through: set[str] = set()  # relations whose every row is to be taken: their indexes are not asked
         self._max_sql = max_sql
         self._known: dict[tuple[str, type, object], str] = {}
         self._written: dict[Node, str] = {}
@@ -88,6 +89,10 @@ class ExpressionWriter(ShapeWriter):
             name = self._known[key] = f"p{len(self._known) + 1}"
             self.parameters[name] = list(value) if as_list and isinstance(value, tuple) else value
         return f"%({name})s::{sql_type}"
+
+    def is_sought(self, ra: Expression) -> bool:
+        column = self.checked.columns.get(ra) if isinstance(ra, ColumnRef) else None
+        return not (isinstance(column, Field) and column.relation in self.gone_through)
 
     def form(self, node: Call) -> str:
         return self.checked.forms[node]

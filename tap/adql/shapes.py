@@ -68,6 +68,10 @@ class ShapeWriter(ABC):
         """How the arguments of a geometry function were read: one letter each (geometry.py)."""
 
     @abstractmethod
+    def is_sought(self, ra: Expression) -> bool:
+        """Whether an index is to be asked for the positions whose right ascension this is."""
+
+    @abstractmethod
     def parameter(self, value: object, sql_type: str) -> str:
         """SQL of a bound value."""
 
@@ -143,7 +147,7 @@ class ShapeWriter(ABC):
         if self.form(node).startswith("p"):
             centre, rest = self.point(arguments[0]), arguments[1:]
         else:
-            centre, rest = PointSql(self.value(arguments[0]), self.value(arguments[1])), arguments[2:]
+            centre, rest = self._position(arguments[0], arguments[1]), arguments[2:]
         sizes = [self.value(argument) for argument in rest]
         if node.function == "POINT":
             return centre
@@ -155,8 +159,11 @@ class ShapeWriter(ABC):
             return None
         if len(node.arguments) == 2:
             return self.point(node.arguments[0]), self.point(node.arguments[1])
-        numbers = [self.value(argument) for argument in node.arguments]
-        return PointSql(numbers[0], numbers[1]), PointSql(numbers[2], numbers[3])
+        ra, dec, other_ra, other_dec = node.arguments
+        return self._position(ra, dec), self._position(other_ra, other_dec)
+
+    def _position(self, ra: Expression, dec: Expression) -> PointSql:
+        return PointSql(self.value(ra), self.value(dec), sought=self.is_sought(ra))
 
     def geometry_test(self, node: Expression) -> str | None:
         """The bare boolean behind CONTAINS and INTERSECTS, or None if this is neither."""

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -86,3 +87,9 @@ def test_a_query_is_answered_in_the_shell_as_the_server_answers_it(live: Live, s
     wrong = live.run("tap", "query", "SELECT * FORM ivoa.obscore", check=False)
     assert wrong.returncode == 2
     assert "line 1, column 10" in wrong.stderr
+    plan = live.run("tap", "explain", query).stdout
+    assert "Limit" in plan
+    assert plan.rstrip().endswith("s by estimate")
+    told = json.loads(live.run("tap", "explain", "--analyze", "--json", query).stdout)
+    assert "actual time" in told["plan"][0]
+    assert told["estimate_s"] < told["sync_estimate_s"]

@@ -83,7 +83,8 @@ class SpelledSphere:
 
 
 def spelled(shape: Shape | MocSql) -> str:
-    fields = [value for name in shape.__slots__ if (value := getattr(shape, name)) is not None]
+    given = {name: getattr(shape, name) for name in shape.__slots__ if name != "sought"}
+    fields = [value for value in given.values() if value is not None]
     parts = [part for item in fields for part in (item if isinstance(item, tuple) else (item,))]
     return f"{type(shape).__name__}[{', '.join(part if isinstance(part, str) else spelled(part) for part in parts)}]"
 

@@ -59,6 +59,7 @@ def sky(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     """An archive of three connections for queries, with cat.stars (20,000 rows) and cat.ten (10)."""
     folder = tmp_path_factory.mktemp("running")
     options = {"database__pool_size": 3, "database__pool_timeout_s": 1.0, "tap__sync_timeout_s": 30.0}
+    options["tap__sync_estimate_s"] = 1e9  # endless queries are to run here, not to be refused
     with served(postgres, folder, **options) as archive:
         publish_stars(archive)
         yield archive
@@ -100,13 +101,15 @@ def ask_by_hand(url: str, adql: str, **more: str) -> socket.socket:
     return client
 
 
+def tap_of(sky: Served, **limits: Any) -> TapService:
+    archive = sky.archive
+    return TapService(archive.reader_pool, archive.published, archive.sphere, Limits(**limits), Fetcher())
+
+
 def prepared(sky: Served, adql: str, *, timeout_s: float = 30.0, batch_rows: int = 1000, **more: str) -> Prepared:
     """A checked query without HTTP, its pages as small as wanted."""
-    archive = sky.archive
-    limits = Limits(batch_rows=batch_rows)
-    tap = TapService(archive.reader_pool, archive.published, archive.sphere, limits, Fetcher())
     given = {"LANG": "ADQL", "QUERY": adql, "FORMAT": "votable/td", **more}
-    return tap.prepare(Parameters(given.items()), ANONYMOUS, timeout_s=timeout_s)
+    return tap_of(sky, batch_rows=batch_rows).prepare(Parameters(given.items()), ANONYMOUS, timeout_s=timeout_s)
 
 
 def nothing_is_held(sky: Served) -> bool:
@@ -114,6 +117,53 @@ def nothing_is_held(sky: Served) -> bool:
     temporary = sky.ask("SELECT count(*) FROM pg_class WHERE relpersistence = 't'")[0][0]
     stats = sky.archive.reader_pool.get_stats()
     return sky.running_queries() == 0 == temporary and stats["pool_available"] == stats["pool_size"]
+
+
+# ---- what is expected of them before they run
+
+MATCH = "DISTANCE(a.ra, a.dec, b.ra, b.dec) < 0.0005"
+
+
+@pytest.mark.parametrize(
+    ("query", "hopeless"),
+    [
+        (ENDLESS, True),
+        ("SELECT COUNT(*) AS n FROM cat.stars a, cat.stars b WHERE a.mag < b.mag", True),
+        ("SELECT a.mag FROM cat.stars a, cat.stars b WHERE a.mag < b.mag ORDER BY b.mag - a.mag, a.id", True),
+        (f"SELECT COUNT(*) AS n FROM cat.stars a, cat.stars b WHERE {MATCH}", False),
+        (f"SELECT a.id AS a, b.id AS b FROM cat.stars a LEFT JOIN cat.stars b ON {MATCH} ORDER BY a, b", False),
+        ("SELECT COUNT(*) AS n FROM cat.stars a JOIN cat.stars b ON a.id = b.id", False),
+        ("SELECT TOP 10 a.id AS a, b.id AS b FROM cat.stars a, cat.stars b", False),
+        (f"SELECT TOP 10 COUNT(*) AS n FROM cat.ten a, cat.stars b, cat.ten c WHERE {MATCH}", False),
+    ],
+)
+def test_a_query_that_would_never_end_is_refused_before_it_runs_and_no_other(
+    sky: Served, query: str, hopeless: bool
+) -> None:
+    """What is not refused is run here, within less than it could have been refused for."""
+    tap = tap_of(sky, cost_per_s=100_000.0)
+    given = Parameters({"LANG": "ADQL", "QUERY": query, "FORMAT": "csv"}.items())
+    if hopeless:
+        with pytest.raises(QueryTimeoutError, match=r"would take about .* s by .*run it asynchronously"):
+            tap.prepare(given, ANONYMOUS, timeout_s=1.0, most_estimate_s=10.0)
+        return
+    ready = tap.prepare(given, ANONYMOUS, timeout_s=10.0, most_estimate_s=10.0)
+    assert b"".join(ready.open(late_failures="raised"))
+
+
+def test_a_match_goes_through_the_smaller_table_and_asks_the_larger_ones_index(sky: Served) -> None:
+    tap = tap_of(sky)
+    for tables in ("cat.ten a, cat.stars b", "cat.stars a JOIN cat.ten b"):
+        query = f"SELECT a.id AS a, b.id AS b FROM {tables} {'ON' if 'JOIN' in tables else 'WHERE'} {MATCH}"
+        plan = "\n".join(tap.explain(query, maxrec=100, analyze=True, timeout_s=30).plan)
+        assert "Seq Scan on ten" in plan, plan
+        assert "Seq Scan on stars" not in plan, plan
+    # Where the larger is narrowed by more than the match, PostgreSQL may begin with it.
+    query = f"SELECT a.id AS a, b.id AS b FROM cat.ten a, cat.stars b WHERE {MATCH} AND b.id = 5"
+    sql = tap.explain(query, maxrec=100, analyze=False, timeout_s=30).statement.sql
+    without = tap.explain(query.replace(" AND b.id = 5", ""), maxrec=100, analyze=False, timeout_s=30).statement.sql
+    name = {"plain": "sphere.point_boxes", "pgsphere": "sphere.scircles_of"}[sky.archive.sphere.name]
+    assert (sql.count(name), without.count(name)) == (2, 1)
 
 
 # ---- who, and who goes away
