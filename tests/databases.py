@@ -141,6 +141,7 @@ def system_cluster(binaries: Path) -> Iterator[URL]:
         "full_page_writes": "off",
         "shared_buffers": "128MB",
         "max_connections": "60",
+        "log_line_prefix": "%m [%p] %u@%d %a ",
     }
     try:
         subprocess.run(
