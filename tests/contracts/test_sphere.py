@@ -43,6 +43,7 @@ NAN = float("nan")
 ROWS = [
     (0.0, 0.0), (360.0, 0.5), (359.999, 0.0), (0.001, -0.5), (180.0, 0.0), (12.0, 90.0), (250.0, 89.999), (0.0, -90.0),
     (77.0, -89.999), (-10.0, 20.0), (350.0, 20.0), (None, 0.0), (0.0, None), (NAN, 0.0), (0.0, NAN),
+    (float("inf"), 0.0), (0.0, float("-inf")),
 ]  # fmt: skip
 
 
@@ -104,13 +105,25 @@ def test_a_right_ascension_below_0_is_the_place_it_is_on_the_sky(sphere_database
 
 def test_cones_reach_from_a_tenth_of_an_arcsecond_to_the_whole_sky(sphere_database: Database, places: str) -> None:
     _, sphere = sphere_database
-    everywhere = {row for row in ROWS if None not in row and not np.isnan(row).any()}
+    everywhere = {row for row in ROWS if None not in row and np.isfinite(row).all()}
     assert found(sphere_database, places, sphere.contains(HERE, circle(180, 0, 180))) == everywhere
     beyond = found(sphere_database, places, sphere.contains(HERE, circle(0, 0, 120)))
     assert beyond == everywhere - {(180.0, 0.0)}
     tenth = 0.1 / 3600
     assert asked(sphere_database, sphere.contains(point(10, 60 + 0.999 * tenth), circle(10, 60, tenth))) is True
     assert asked(sphere_database, sphere.contains(point(10, 60 + 1.001 * tenth), circle(10, 60, tenth))) is False
+
+
+def test_what_is_no_position_or_no_circle_answers_nothing_and_ends_no_query(
+    sphere_database: Database, places: str
+) -> None:
+    connection, sphere = sphere_database
+    away = sphere.distance(HERE, point(10, 20))
+    known = connection.execute(f"SELECT ra, dec FROM {places} p WHERE {away} IS NOT NULL").fetchall()
+    assert set(known) == {row for row in ROWS if None not in row and np.isfinite(row).all()}
+    assert found(sphere_database, places, sphere.contains(HERE, circle(0, 0, -1))) == set()
+    each = CircleSql(point(0, 0), f"{HERE.dec} - 1e10")  # of a column: no constant, and below zero
+    assert found(sphere_database, places, sphere.contains(HERE, each)) == set()
 
 
 def test_the_boundary_belongs_to_a_shape(sphere_database: Database) -> None:

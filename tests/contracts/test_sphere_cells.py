@@ -117,6 +117,7 @@ def touched(cell: int, side: int, centre: np.ndarray[Any, Any], radius: float) -
     return bool((along.T @ centre >= np.cos(np.radians(radius))).any())
 
 
+@pytest.mark.usefixtures("sky")
 def test_the_map_of_a_polygon_holds_its_points_and_nothing_far_from_it(sphere_database: Database) -> None:
     connection, _ = sphere_database
     checked = 0

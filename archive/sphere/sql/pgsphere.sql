@@ -29,6 +29,9 @@ BEGIN
   IF radius IS NULL AND b IS NULL THEN
     RETURN NULL;
   END IF;
+  IF radius < 0 THEN
+    RETURN '{}';  -- nothing lies in it
+  END IF;
   -- Wider than the shape by far more than rounding, and by less than anybody could mind; acos is good to 1e-6 degrees.
   radius := radius + 1e-5 + 1e-9 * radius;
   IF radius < 90 THEN

@@ -5,18 +5,21 @@ CREATE SCHEMA IF NOT EXISTS sphere
 ----
 COMMENT ON SCHEMA sphere IS 'Geometry on the sky; made by archive.sphere, see its install()'
 ----
--- sin^2(d/2) of the separation d: accurate for small d.
+-- sin^2(d/2) of the separation d: accurate for small d. NULL for what is no position, as NaN or an infinite coordinate
+-- (sin would end the whole query with an error).
 CREATE OR REPLACE FUNCTION sphere.haversine(ra1 double precision, dec1 double precision, ra2 double precision, dec2 double precision)
 RETURNS double precision LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
-  SELECT power(sin(radians(dec2 - dec1) / 2), 2)
-    + cos(radians(dec1)) * cos(radians(dec2)) * power(sin(radians(ra2 - ra1) / 2), 2)
+  SELECT CASE WHEN greatest(abs(ra1), abs(dec1), abs(ra2), abs(dec2)) < 'Infinity' THEN
+    power(sin(radians(dec2 - dec1) / 2), 2)
+    + cos(radians(dec1)) * cos(radians(dec2)) * power(sin(radians(ra2 - ra1) / 2), 2) END
 $$
 ----
 -- cos^2(d/2): the haversine to the antipode, accurate where d is near 180.
 CREATE OR REPLACE FUNCTION sphere.antihaversine(ra1 double precision, dec1 double precision, ra2 double precision, dec2 double precision)
 RETURNS double precision LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
-  SELECT power(sin(radians(dec2 + dec1) / 2), 2)
-    + cos(radians(dec1)) * cos(radians(dec2)) * power(cos(radians(ra2 - ra1) / 2), 2)
+  SELECT CASE WHEN greatest(abs(ra1), abs(dec1), abs(ra2), abs(dec2)) < 'Infinity' THEN
+    power(sin(radians(dec2 + dec1) / 2), 2)
+    + cos(radians(dec1)) * cos(radians(dec2)) * power(cos(radians(ra2 - ra1) / 2), 2) END
 $$
 ----
 CREATE OR REPLACE FUNCTION sphere.separation(ra1 double precision, dec1 double precision, ra2 double precision, dec2 double precision)
