@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from archive.jobs.context import JobKind
     from datalink.service import DataLinkService
     from storage.commands import StoreTools
+    from tap.own_tables import OwnTablesService
     from tap.service import Limits, TapService
 
 VERSION = version("uraniborg")
@@ -75,6 +76,20 @@ def tap_service(archive: "OpenedArchive") -> "TapService":
         tap_limits(archive.settings),
         fetcher,
         archive.settings.public_url,
+        archive.own_views,
+    )
+
+
+def own_tables_service(archive: "OpenedArchive") -> "OwnTablesService":
+    from tap.own_tables import OwnTablesService
+
+    chosen = archive.settings.own_tables
+    return OwnTablesService(
+        archive.own_views,
+        archive.own_tables,
+        archive.access,
+        max_bytes=chosen.load_max_mib * MiB,
+        at_once=chosen.loads,
     )
 
 
@@ -142,10 +157,11 @@ def portal_services(archive: "OpenedArchive", tap: "TapService", links: "DataLin
 def job_kinds(archive: "OpenedArchive") -> "tuple[JobKind, ...]":
     """Every kind of job that a worker must know."""
     from ingest.preview import service as preview
-    from tap import jobs
+    from tap import jobs, own_tables
 
     return (
         jobs.job_kind(tap_service(archive), execution_duration_s=archive.settings.tap.async_timeout_s),
+        own_tables.job_kind(own_tables_service(archive)),
         preview.job_kind(preview.PreviewService(archive.engines.writer, archive.store)),
     )
 
@@ -174,6 +190,7 @@ def create_app(settings: Settings, archive: "OpenedArchive | None" = None) -> "A
     from hips.shelf import Shelf
     from storage.service import ObjectStore
     from tap import protocol as tap
+    from tap.own_tables import OwnTablesService
     from tap.service import TapService
 
     archive = archive or OpenedArchive(settings)
@@ -187,6 +204,7 @@ def create_app(settings: Settings, archive: "OpenedArchive | None" = None) -> "A
         AccessService: archive.access,
         DiscoveryService: searches,
         TapService: queries,
+        OwnTablesService: own_tables_service(archive),
         CapacityLimiter: CapacityLimiter(settings.tap.threads),
         JobService: JobService(
             writer,

@@ -150,6 +150,17 @@ class Tap(Section):
         return _in_order(self, "async_timeout_s", "async_timeout_max_s")
 
 
+class OwnTables(Section):
+    """Users' own tables."""
+
+    max_tables: int = Field(100, ge=1, description="tables that a user may have")
+    max_rows: int = Field(10_000_000, ge=1, description="rows that a user's tables may have in all")
+    max_mib: int = Field(1024, ge=1, description="bytes of all cells of a user's tables, MiB; indexes are not counted")
+    load_max_mib: int = Field(256, ge=1, description="bytes of one table, or of rows for one, as they are sent, MiB")
+    loads: int = Field(2, ge=1, le=100, description="tables that a web process takes in at once; others wait")
+    timeout_s: float = Field(600.0, gt=0, description="seconds that the database may take for a table, or for an index")
+
+
 class Jobs(Section):
     """UWS jobs."""
 
@@ -254,6 +265,7 @@ class Settings(BaseSettings):
     database: Database = Database()
     store: Store = Store()
     tap: Tap = Tap()
+    own_tables: OwnTables = OwnTables()
     jobs: Jobs = Jobs()
     discovery: Discovery = Discovery()
     datalink: DataLink = DataLink()

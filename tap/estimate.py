@@ -40,8 +40,7 @@ Pool = ConnectionPool[psycopg.Connection[tuple[object, ...]]]
 def explained(pool: Pool, statement: Statement, options: str, patience_s: float) -> list[Any]:
     """What EXPLAIN gives, a line of text or a whole JSON document each. options: its own words, never a user's."""
     with pool.connection(timeout=patience_s) as connection:
-        timeout_ms = str(max(1, int(patience_s * 1000)))
-        connection.execute("SELECT set_config('statement_timeout', %s, true)", (timeout_ms,))
+        statement.begin(connection, max(1, int(patience_s * 1000)))
         explain = f"EXPLAIN ({options}) {statement.sql}".encode()
         return [row[0] for row in connection.execute(explain, dict(statement.parameters))]
 

@@ -24,6 +24,6 @@ def job_kind(tap: TapService, *, execution_duration_s: int) -> JobKind:
             prepared.running.close()
 
     def estimate(parameters: tuple[Parameter, ...], user: User) -> float | None:
-        return tap.estimate_s(Parameters([(item.name, item.value) for item in parameters]))
+        return tap.estimate_s(Parameters([(item.name, item.value) for item in parameters]), user)
 
     return JobKind(NAME, run, estimate=estimate, execution_duration_s=execution_duration_s)

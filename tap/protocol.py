@@ -3,9 +3,11 @@
 from collections.abc import Iterator
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import HTMLResponse, Response
 
+from archive.access.identity import User
+from archive.access.router import current_user
 from archive.holdings.published import PublishedTables
 from archive.jobs.router import uws_router, votable_error_document
 from archive.served import ServedProtocol
@@ -27,8 +29,9 @@ from archive.vo.errors import NotFoundError
 from archive.vo.routes import DaliRoute, PlainRoute, provided
 from archive.vo.streaming import StreamedResponse
 from archive.vo.vosi import MEDIA_TYPE, table_document, tables_document
-from tap import jobs, router
+from tap import jobs, own_router, router
 from tap.adql.geometry import feature_list
+from tap.own_tables import UPDATE, OwnTablesService
 from tap.service import Limits
 
 PATH = "/tap"
@@ -36,22 +39,28 @@ VERSIONS = (("2.0", "ivo://ivoa.net/std/ADQL#v2.0"), ("2.1", "ivo://ivoa.net/std
 
 vosi = APIRouter(prefix=PATH, route_class=PlainRoute, tags=["TAP"])
 Tables = Annotated[PublishedTables, provided(PublishedTables)]
+Own = Annotated[OwnTablesService, provided(OwnTablesService)]
+Asker = Annotated[User, Depends(current_user)]
 
 
 @vosi.get("/tables")
-def tables(published: Tables, detail: Annotated[Literal["min", "max"], Query()] = "max") -> Response:
-    """VOSI 1.1 §3.3: every table, a table at a time (VOSI-03)."""
+def tables(
+    published: Tables, own: Own, user: Asker, detail: Annotated[Literal["min", "max"], Query()] = "max"
+) -> Response:
+    """VOSI 1.1 §3.3: every table that the caller may read, a table at a time (VOSI-03)."""
+    theirs = own.view(user).schemas
 
     def document() -> Iterator[bytes]:
-        return tables_document(published.schemas(), detail=detail)
+        return tables_document((*published.schemas(), *theirs), detail=detail)
 
     return StreamedResponse(document, media_type=MEDIA_TYPE)
 
 
 @vosi.get("/tables/{name}")
-def table(name: str, published: Tables) -> Response:
+def table(name: str, published: Tables, own: Own, user: Asker) -> Response:
     """VOSI 1.1 §3.3.1: one table in full (VOSI-04)."""
-    found = published.tables().get(name.replace('"', "").lower())
+    key = name.replace('"', "").lower()
+    found = published.tables().get(key) or own.view(user).tables.get(key)
     if found is None:
         raise NotFoundError(f"there is no table {name}; /tap/tables lists those there are")
     return Response(table_document(found.table), media_type=MEDIA_TYPE)
@@ -104,6 +113,8 @@ def protocol(limits: Limits, *, async_s: Limit, retention_s: Limit) -> ServedPro
     whole = APIRouter()
     whole.include_router(router.router, prefix=PATH)
     whole.include_router(vosi)
+    whole.include_router(own_router.router, prefix=PATH)
+    whole.include_router(uws_router(UPDATE, f"/{UPDATE}"), prefix=PATH, tags=["TAP"])
     asynchronous = uws_router(jobs.NAME, route_class=DaliRoute, error_response=votable_error_document)
     whole.include_router(asynchronous, prefix=PATH, tags=["TAP"])
     declared = (

@@ -15,7 +15,8 @@ import psycopg
 import pyarrow as pa
 from psycopg_pool import ConnectionPool
 
-from archive.access.identity import User
+from archive.access.identity import ANONYMOUS, User
+from archive.holdings.own.seeing import OwnViews, View
 from archive.holdings.published import Published, PublishedTables, quoted
 from archive.holdings.running import RunningQuery, Statement
 from archive.holdings.temporary import TemporaryTable
@@ -90,7 +91,7 @@ class Answer:
 
 
 class TapService:
-    """Answers ADQL over what is published."""
+    """Answers ADQL over what is published, and over what each user has beside it."""
 
     def __init__(
         self,
@@ -100,8 +101,10 @@ class TapService:
         limits: Limits,
         fetcher: Fetcher,
         public_url: str | None = None,
+        own: OwnViews | None = None,
     ) -> None:
-        """public_url: where the archive is, for service descriptors in results; None for none."""
+        """public_url: where the archive is, for service descriptors in results; None for none. own: users' tables."""
+        self._own = own
         self._fetcher = fetcher
         self._public_url = public_url
         self._pool = pool
@@ -126,8 +129,9 @@ class TapService:
         maxrec = parameters.maxrec(self.limits.default_maxrec, self.limits.hard_maxrec)
         tree = parse(text, max_depth=self.limits.max_depth)  # before anything is fetched for it
         uploads, left_out = self._uploads(parameters.uploads())
-        checked = check(tree, self.schema(uploads))
-        statement = self._statement(checked, maxrec, uploads)
+        view = self._view(user)
+        checked = check(tree, self.schema(uploads, view))
+        statement = self._statement(checked, maxrec, uploads, view)
         if most_estimate_s is not None:
             self._refuse_hopeless(checked, statement, timeout_s, most_estimate_s)
         running = self._running(statement, maxrec, timeout_s)
@@ -140,7 +144,7 @@ class TapService:
             descriptors(statement.columns, self._public_url) if self._public_url else (),
         )
 
-    def estimate_s(self, parameters: Parameters) -> float | None:
+    def estimate_s(self, parameters: Parameters, user: User = ANONYMOUS) -> float | None:
         """Seconds that the query will take by the planner's estimate; None for one with uploads, or that cannot be run.
 
         Parameters of an asynchronous query are judged when it runs (TAP 1.1 §2.3), so a mistake is not told here.
@@ -150,13 +154,13 @@ class TapService:
                 return None
             tree = parse(parameters.required("QUERY"), max_depth=self.limits.max_depth)
             maxrec = parameters.maxrec(self.limits.default_maxrec, self.limits.hard_maxrec)
-            return self._estimated_s(self._translate(tree, maxrec))
+            return self._estimated_s(self._translate(tree, maxrec, self._view(user)))
         except ArchiveError:
             return None
 
     def table(self, text: str, *, maxrec: int, timeout_s: float) -> pa.Table:
         """The answer to a query, whole and in memory: for what is known to be small."""
-        statement = self._translate(parse(text, max_depth=self.limits.max_depth), maxrec)
+        statement = self._translate(parse(text, max_depth=self.limits.max_depth), maxrec, self._view(ANONYMOUS))
         running = self._running(statement, maxrec, timeout_s)
         running.open()
         return pa.Table.from_batches(running.batches(), schema=arrow_schema(statement.columns))
@@ -172,21 +176,22 @@ class TapService:
             too_late=TOO_LATE,
         )
 
-    def schema(self, uploads: Sequence[TemporaryTable] = ()) -> PublishedSchema:
-        """What a query may name: what is published now, and its own uploads."""
+    def schema(self, uploads: Sequence[TemporaryTable] = (), view: View | None = None) -> PublishedSchema:
+        """What a query may name: what is published now, what its user sees beside it, and its own uploads."""
         published = self._published.tables()
         known, schema = self._schema
         if known is not published:
             schema = published_schema(published)
             self._schema = (published, schema)
-        if not uploads:
+        own = published_schema(view.tables).tables if view else {}
+        if not uploads and not own:
             return schema
         theirs = {each.table.name.lower(): PublishedTable(each.table, each.sql) for each in uploads}
-        return PublishedSchema({**schema.tables, **theirs})
+        return PublishedSchema({**schema.tables, **own, **theirs})
 
     def explain(self, text: str, *, maxrec: int, analyze: bool, timeout_s: float) -> "Explained":
         """A query's SQL and plan. analyze: run it too, its rows thrown away, so that the plan tells what happened."""
-        statement = self._translate(parse(text, max_depth=self.limits.max_depth), maxrec)
+        statement = self._translate(parse(text, max_depth=self.limits.max_depth), maxrec, self._view(ANONYMOUS))
         options = "ANALYZE, BUFFERS" if analyze else "COSTS"
         return Explained(
             statement,
@@ -211,16 +216,21 @@ class TapService:
                 f" {timeout_s:g} s; {TOO_LATE}"
             )
 
-    def _translate(self, tree: Query, maxrec: int) -> Statement:
-        return self._statement(check(tree, self.schema()), maxrec, ())
+    def _view(self, user: User) -> View:
+        return self._own.of(user.name, user.subjects) if self._own else View()
 
-    def _statement(self, checked: CheckedQuery, maxrec: int, uploads: tuple[TemporaryTable, ...]) -> Statement:
+    def _translate(self, tree: Query, maxrec: int, view: View) -> Statement:
+        return self._statement(check(tree, self.schema((), view)), maxrec, (), view)
+
+    def _statement(
+        self, checked: CheckedQuery, maxrec: int, uploads: tuple[TemporaryTable, ...], view: View
+    ) -> Statement:
         query = translate(checked, self._sphere, maxrec)
-        if len(uploads) == 1 and self._is_matched_with_more(uploads[0], query.sql):
+        if len(uploads) == 1 and self._is_matched_with_more(uploads[0], query.sql, view):
             uploads = (replace(uploads[0], indexed=False),)
-        return Statement(query.sql, query.parameters, query.columns, uploads)
+        return Statement(query.sql, query.parameters, query.columns, uploads, view.role)
 
-    def _is_matched_with_more(self, upload: TemporaryTable, sql: str) -> bool:
+    def _is_matched_with_more(self, upload: TemporaryTable, sql: str, view: View) -> bool:
         """Whether an upload stands once in a query beside a larger table that the sky's index is on.
 
         Then it is that index which is to be asked, once for each row of the upload. PostgreSQL takes every condition on
@@ -228,7 +238,9 @@ class TapService:
         seen to ask the upload's a million times.
         """
         larger = (
-            one for one in self._published.tables().values() if one.table.rows is None or one.table.rows > upload.rows
+            one
+            for one in (*self._published.tables().values(), *view.tables.values())
+            if one.table.rows is None or one.table.rows > upload.rows
         )
         return sql.count(upload.sql_name) == 1 and any(one.sql_name in sql for one in larger)
 

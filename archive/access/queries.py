@@ -37,6 +37,12 @@ def user_named(connection: Connection, name: str) -> User | None:
     return None if row is None else _user(row)
 
 
+def is_there(connection: Connection, kind: str, name: str) -> bool:
+    """Whether there is a user of this name, or one in the group of this name. kind: "user" or "group"."""
+    found = user.c.name == name if kind == "user" else sa.literal(name) == sa.any_(user.c.groups)
+    return bool(connection.execute(sa.select(sa.exists().where(found))).scalar_one())
+
+
 def users(connection: Connection) -> list[User]:
     return [_user(row) for row in connection.execute(sa.select(user).order_by(user.c.name)).mappings()]
 

@@ -64,6 +64,15 @@ class AccessService:
             raise NotFoundError(f"There is no user {name} any more.")
         return found
 
+    def demand_subject(self, subject: str) -> None:
+        """UsageError, NotFoundError unless it is "user:NAME" of a user or "group:NAME" of a group with a user in it."""
+        kind, _, name = subject.partition(":")
+        if kind not in ("user", "group") or not name:
+            raise UsageError(f"{subject!r} names nobody: write user:NAME or group:NAME.")
+        with self._writer.connect() as connection:
+            if not queries.is_there(connection, kind, name):
+                raise NotFoundError(f"There is no {kind} {name}.")
+
     def decide(self, user: User, product: ProductFacts, now: datetime | None = None) -> Decision:
         """May the user download the product? Reads grants only when the product is not public."""
         return self.decide_all(user, [product], now)[0]

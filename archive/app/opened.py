@@ -19,6 +19,8 @@ from archive.access.service import AccessService
 from archive.access.tokens import Secrets
 from archive.database.embedded import EmbeddedServer
 from archive.database.engines import DatabaseUrls, Engines, psycopg_dsn
+from archive.holdings.own.keeping import OwnTables, Quota
+from archive.holdings.own.seeing import OwnViews
 from archive.holdings.published import PublishedTables
 from archive.holdings.views import session_settings
 from archive.settings import MiB, Settings
@@ -114,6 +116,18 @@ class OpenedArchive:
     @cached_property
     def published(self) -> PublishedTables:
         return PublishedTables(self.engines.writer)
+
+    @cached_property
+    def own_views(self) -> OwnViews:
+        """Which of the users' own tables each of them sees."""
+        return OwnViews(self.engines)
+
+    @cached_property
+    def own_tables(self) -> OwnTables:
+        """The keeper of users' own tables."""
+        chosen = self.settings.own_tables
+        quota = Quota(chosen.max_tables, chosen.max_rows, chosen.max_mib * MiB)
+        return OwnTables(self.engines, self.sphere, quota, timeout_s=chosen.timeout_s)
 
     @cached_property
     def access(self) -> AccessService:

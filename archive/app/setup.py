@@ -9,10 +9,11 @@ from sqlalchemy import Connection, MetaData, text
 
 from archive.access.service import ensure_operator_token
 from archive.app.opened import OpenedArchive, volume
-from archive.database import migrate, sky
+from archive.database import migrate, sky, user_roles
 from archive.database.roles import RoleNames, grant
 from archive.database.sky import SkyTable, run_ddl
 from archive.holdings import catalogues, published, views
+from archive.holdings.own import seeing
 from archive.holdings.tables import arc
 from archive.jobs import queue
 from archive.sphere.sphere import Sphere
@@ -25,7 +26,10 @@ _SETUP_LOCK = 0x75726F_736574
 
 def prepare(archive: OpenedArchive, metadata: Sequence[MetaData]) -> None:
     """Make the archive's database ready, whatever state it is in, and see that the operator has a token."""
-    engines = archive.engines
+    engines, names = archive.engines, RoleNames.of(archive.urls)
+    if archive.embedded_server is not None:  # whose superuser is ours
+        admin = archive.embedded_server.admin_url(archive.urls.owner.database or "")
+        user_roles.install(admin, owner=names.owner, writer=names.writer, reader=names.reader)
     migrate.upgrade(engines.owner, metadata=metadata)
     sky.install(engines.owner, archive.sphere)
     with engines.begin("owner") as connection:
@@ -35,7 +39,8 @@ def prepare(archive: OpenedArchive, metadata: Sequence[MetaData]) -> None:
             connection.execute(text(f"CREATE SCHEMA IF NOT EXISTS {published.quoted(schema)}"))
         index_sky(archive.sphere, connection)
         views.install(connection)
-        queue.install(connection, grant_to=RoleNames.of(archive.urls).writer)
+        seeing.install(connection, names.writer)
+        queue.install(connection, grant_to=names.writer)
     grant(
         engines,
         published=published.READER_SCHEMAS,
@@ -68,8 +73,9 @@ def index_sky(sphere: Sphere, connection: Connection) -> None:
 
 
 def sky_tables(archive: OpenedArchive) -> list[SkyTable]:
-    """Every table that has a place on the sky: the holdings, and each catalogue with a position."""
-    found = [HOLDINGS]
+    """Every table that has a place on the sky: the holdings, catalogues with a position, users' own tables."""
+    with archive.engines.writer.connect() as connection:
+        found = [HOLDINGS, *seeing.own_sky_tables(connection)]
     for one in archive.published.tables().values():
         position = catalogues.position_columns(one.table)
         if one.table.schema == "cat" and position is not None:

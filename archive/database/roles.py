@@ -1,12 +1,13 @@
-"""The three roles of the database and what each may do.
+"""The three roles of the database that log in, and what each may do.
 
 - owner: owns database, schemas and tables; runs migrations; serves nobody.
-- writer: SELECT, INSERT, UPDATE, DELETE on the working schemas; makes tables in `cat` alone.
+- writer: SELECT, INSERT, UPDATE, DELETE on the working schemas; makes tables in `cat` and in users' schemas alone.
 - reader: SELECT on the published schemas and TEMPORARY on the database; nothing else, so that a fault in the translator
-  of ADQL can neither write nor show what is not published.
+  of ADQL can neither write nor show what is not published. The public reader, a role without login, has the same.
 
 Here: making the roles (by an administrator of the server), granting them their rights (by the owner). Not here: who
-of the archive's users may see which row (archive.access), the schemas themselves (migrate.py).
+of the archive's users may see which row (archive.access), the schemas themselves (migrate.py), roles of the archive's
+own users (user_roles.py).
 """
 
 import re
@@ -20,6 +21,7 @@ from psycopg import sql
 from sqlalchemy import Connection, text
 from sqlalchemy.engine import URL
 
+from archive.database import user_roles
 from archive.database.engines import ROLES, DatabaseUrls, Engines, Role, psycopg_dsn
 from archive.vo.errors import ConfigurationError
 
@@ -90,6 +92,7 @@ def create_roles(
             _create_database(connection, database, names.owner)
     except psycopg.Error as error:
         raise ConfigurationError(f"{where} did not let the roles be made: {error}") from error
+    user_roles.install(admin.set(database=database), owner=names.owner, writer=names.writer, reader=names.reader)
     return DatabaseUrls(
         *(admin.set(username=name, password=passwords[role], database=database) for role, name in names.items())
     )
@@ -188,6 +191,8 @@ class _Grants:
         quote = connection.dialect.identifier_preparer.quote_identifier
         self.quote = quote
         self.names = {"writer": quote(names.writer), "reader": quote(names.reader)}
+        if user_roles.is_installed(connection, names.reader):
+            self.names["reader"] += f", {quote(user_roles.public_role(names.reader))}"
 
     def run(self, statement: str, **identifiers: str) -> None:
         """Fill in quoted names and execute."""

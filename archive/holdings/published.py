@@ -2,14 +2,17 @@
 
 TAP_SCHEMA in the database is the truth for what a query may name; `PublishedTables` holds a copy of it and looks for a
 newer one at most once a second, so that a catalogue published by another process is there without a restart.
+
+Users' own tables are told in TAP_SCHEMA too, and are nobody else's business: archive.holdings.own.
 """
 
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, Engine, delete, func, select, text
+from sqlalchemy import Column as SqlColumn
+from sqlalchemy import ColumnElement, Connection, Engine, delete, func, select, text
 from sqlalchemy.dialects.postgresql import insert
 
 from archive.holdings.declared import PUBLISHED_SQL, SCHEMAS
@@ -17,6 +20,7 @@ from archive.holdings.tables import arc, tap_schema
 from archive.vo.columns import Column, ForeignKey, Schema, Table
 
 READER_SCHEMAS = ("ivoa", "pub", "tap_schema", "cat")  # what lies in them, the reader role may read
+OWN = "user_"  # how the schemas of users' own tables begin
 
 
 def quoted(name: str) -> str:
@@ -133,11 +137,20 @@ class Published:
     sql_name: str
 
 
-def read_published(connection: Connection) -> list[tuple[Schema, list[Published]]]:
-    """Every published schema with its tables, in the order to show them."""
+def read_published(connection: Connection, own: Sequence[str] | None = None) -> list[tuple[Schema, list[Published]]]:
+    """Every published schema with its tables, in the order to show them.
+
+    own: the users' own tables of these names instead, of which the published ones are none.
+    """
+
+    def wanted(name: SqlColumn[str]) -> ColumnElement[bool]:
+        return func.starts_with(name, OWN).is_(False) if own is None else name.in_(own)
+
     c, t = tap_schema.columns.c, tap_schema.tables.c
     columns: dict[str, list[Column]] = {}
-    for row in connection.execute(select(tap_schema.columns).order_by(c.table_name, c.column_index)):
+    for row in connection.execute(
+        select(tap_schema.columns).where(wanted(c.table_name)).order_by(c.table_name, c.column_index)
+    ):
         columns.setdefault(row.table_name, []).append(
             Column(
                 name=_untyped(row.column_name),
@@ -157,6 +170,7 @@ def read_published(connection: Connection) -> list[tuple[Schema, list[Published]
     statement = (
         select(tap_schema.tables, arc.published.c.sql_name, arc.published.c.title, arc.published.c.row_count)
         .join(arc.published, arc.published.c.table_name == t.table_name)
+        .where(wanted(t.table_name))
         .order_by(t.schema_name, t.table_index.nulls_last(), t.table_name)
     )
     tables: dict[str, list[Published]] = {}
@@ -181,6 +195,7 @@ def read_published(connection: Connection) -> list[tuple[Schema, list[Published]
             tables.get(row.schema_name, []),
         )
         for row in schemas
+        if (not row.schema_name.startswith(OWN) if own is None else row.schema_name in tables)
     ]
 
 
@@ -210,6 +225,7 @@ def _read_keys(connection: Connection) -> dict[str, list[ForeignKey]]:
 
 _GENERATION = text(
     "SELECT count(*), coalesce(max(xmin::text::bigint), 0), coalesce(sum(xmin::text::bigint), 0) FROM tap_schema.tables"
+    " WHERE NOT starts_with(schema_name, 'user_')"
 )
 
 

@@ -49,12 +49,23 @@ _USERS_FAULT = (
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """SQL with psycopg placeholders, what they stand for, and the columns that come out."""
+    """SQL with psycopg placeholders, what they stand for, and the columns that come out.
+
+    role: the database's role that it runs as, which the reader may become; None: the reader itself.
+    """
 
     sql: str
     parameters: Mapping[str, object]
     columns: tuple[Column, ...]
     temporary: tuple[TemporaryTable, ...] = ()
+    role: str | None = None
+
+    def begin(self, connection: Connection[tuple[object, ...]], timeout_ms: int) -> None:
+        """Bound the transaction in time, and become the role for as long as it lasts."""
+        connection.execute(
+            "SELECT set_config('statement_timeout', %s, true), set_config('role', coalesce(%s, 'none'), true)",
+            (str(timeout_ms), self.role),
+        )
 
 
 class RunningQuery:
@@ -190,8 +201,7 @@ class RunningQuery:
         # Sessions of the pool are read only; where a table is made, first of all, as PostgreSQL wants it.
         if self._statement.temporary:
             connection.execute("SET TRANSACTION READ WRITE")
-        timeout_ms = str(max(1, int(self._timeout_s * 1000)))
-        connection.execute("SELECT set_config('statement_timeout', %s, true)", (timeout_ms,))
+        self._statement.begin(connection, max(1, int(self._timeout_s * 1000)))
         if self._statement.temporary:
             for table in self._statement.temporary:
                 fill(connection, table, self._sphere)

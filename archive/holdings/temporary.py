@@ -11,6 +11,7 @@ from typing import Self
 import pyarrow as pa
 from psycopg import Connection, sql
 
+from archive.database.sky import SkyTable
 from archive.holdings.catalogues import position_columns, postgres_type
 from archive.holdings.copying import copy_batches
 from archive.holdings.published import quoted
@@ -75,10 +76,10 @@ def _shaped(column: Column, cells: list[pa.Array]) -> tuple[Column, list[pa.Arra
     if column.datatype in _TEXT:
         if not shape_of(column).is_array and (column.xtype in _SHAPES_IN_TEXT or (is_outline and not column.xtype)):
             try:
-                regions = [_regions(each) for each in cells]
+                as_arrays = [regions(each) for each in cells]
             except UsageError:
                 return replace(column, xtype=None), cells
-            return replace(column, xtype=REGION), regions
+            return replace(column, xtype=REGION), as_arrays
         return column if is_timestamp(column) else replace(column, xtype=None), cells
     xtype = column.xtype or ("polygon" if is_outline else None)
     if xtype in _NUMERIC_SHAPES:
@@ -95,7 +96,7 @@ def _is_number_of(count: int | None, xtype: str) -> bool:
     return count == {"point": 2, "circle": 3}[xtype]
 
 
-def _regions(cells: pa.Array) -> pa.Array:
+def regions(cells: pa.Array) -> pa.Array:
     """Regions in STC-S, or in DALI's words for shapes, as arrays of numbers; UsageError: a text is none."""
     arrays = [from_stcs(text).as_array() if text and text.strip() else None for text in cells.to_pylist()]
     return pa.array(arrays, pa.list_(pa.float64()))
@@ -118,18 +119,32 @@ def fill(connection: Connection[tuple[object, ...]], temporary: TemporaryTable, 
 
 
 def _indexes(temporary: TemporaryTable, sphere: Sphere) -> list[str]:
-    stored = dict(zip((column.name for column in temporary.table.columns), temporary.stored, strict=True))
-    statements: list[str] = []
-    if position := uploaded_position(temporary.table):
-        ra, dec = (stored[name] for name in position)
-        statements += sphere.point_index(temporary.sql_name, ra, dec)
-    for column in temporary.table.columns:
-        name = stored[column.name]
+    return [
+        statement
+        for place in sky_places(temporary.table, temporary.sql_name, temporary.stored)
+        for statement in statements(place, sphere)
+    ]
+
+
+def statements(place: SkyTable, sphere: Sphere) -> list[str]:
+    """What indexes a table's place on the sky."""
+    found = list(sphere.point_index(place.table, *place.position)) if place.position else []
+    return found + (list(sphere.region_index(place.table, place.region)) if place.region else [])
+
+
+def sky_places(table: Table, sql_name: str, stored: Sequence[str]) -> list[SkyTable]:
+    """The main position and every shape of a table, each alone, in the relation with these columns."""
+    names = dict(zip((column.name for column in table.columns), stored, strict=True))
+    found: list[SkyTable] = []
+    if position := uploaded_position(table):
+        found.append(SkyTable(sql_name, (names[position[0]], names[position[1]])))
+    for column in table.columns:
+        name = names[column.name]
         if column.xtype == "point":
-            statements += sphere.point_index(temporary.sql_name, f"({name})[1]", f"({name})[2]")
+            found.append(SkyTable(sql_name, (f"({name})[1]", f"({name})[2]")))
         elif column.xtype in ("circle", "polygon", REGION):
-            statements += sphere.region_index(temporary.sql_name, name)
-    return statements
+            found.append(SkyTable(sql_name, region=name))
+    return found
 
 
 def uploaded_position(table: Table) -> tuple[str, str] | None:

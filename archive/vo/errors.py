@@ -74,6 +74,12 @@ class StateError(ArchiveError):
     status, code, fault = 403, "UsageError", "UsageFault"
 
 
+class ConflictError(ArchiveError):
+    """What was to be made is there already (409)."""
+
+    status, code, fault = 409, "UsageError", "UsageFault"
+
+
 class TooLargeError(ArchiveError):
     """More than a limit of this service allows (413)."""
 

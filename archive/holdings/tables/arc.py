@@ -10,6 +10,7 @@ from sqlalchemy import (
     Column,
     DateTime,
     Double,
+    ForeignKey,
     ForeignKeyConstraint,
     Index,
     Integer,
@@ -155,5 +156,32 @@ published = Table(
     Column("title", Text),
     Column("row_count", BigInteger),
     Column("file_id", Text, comment="the file that a catalogue was read from"),
+    schema=SCHEMA,
+)
+
+own_space = Table(
+    "own_space",
+    metadata,
+    Column("owner", Text, primary_key=True, comment="name of the user whose schema it is"),
+    Column("schema_name", Text, nullable=False, unique=True),
+    schema=SCHEMA,
+)
+
+own_table = Table(
+    "own_table",
+    metadata,
+    Column("table_name", Text, primary_key=True, comment="as a user types it"),
+    Column("owner", Text, ForeignKey("arc.own_space.owner"), nullable=False, index=True),
+    Column("row_count", BigInteger, nullable=False),
+    Column("size_bytes", BigInteger, nullable=False, comment="of its cells, as the quota counts them"),
+    Column("made", DateTime(timezone=True), nullable=False, server_default=text("now()")),
+    schema=SCHEMA,
+)
+
+own_share = Table(
+    "own_share",
+    metadata,
+    Column("table_name", Text, ForeignKey("arc.own_table.table_name", ondelete="CASCADE"), primary_key=True),
+    Column("subject", Text, primary_key=True, index=True, comment="user:NAME or group:NAME, who may read it"),
     schema=SCHEMA,
 )

@@ -6,7 +6,7 @@ narrowest that holds all its cells; numbers with leading zeros are names and sta
 
 import csv
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -32,13 +32,15 @@ class _Layout:
     about: dict[str, dict[str, Any]]  # ECSV: column name to unit, description, meta
 
 
-def source_table(path: Path, *, one_column: bool = False) -> SourceTable:
+def source_table(path: Path, *, one_column: bool = False, texts: Collection[str] = ()) -> SourceTable:
     """A table of delimited text with one line of names; lines that begin with # before it are comments or ECSV.
 
-    one_column: a text without a delimiter is a table of one column, and not an error.
+    one_column: a text without a delimiter is a table of one column, and not an error. texts: columns, by their names in
+    lower case, that are text whatever stands in them.
     """
     layout = _layout(path, one_column)
     rows, kinds = _kinds(path, layout)
+    kinds = ["char" if name.lower() in texts else kind for name, kind in zip(layout.names, kinds, strict=True)]
     told = tuple(_column(name, kinds[index], layout.about.get(name, {})) for index, name in enumerate(layout.names))
 
     def read(chunk_rows: int, columns: Sequence[int] | None = None) -> Iterator[list[pa.Array]]:

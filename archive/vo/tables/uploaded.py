@@ -5,7 +5,7 @@ so. The bytes are a stranger's: nothing is read beyond the limits, and what is d
 """
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, Literal
@@ -33,10 +33,19 @@ _MARKS = (b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")  # of UTF-8 and UTF-16
 
 
 def read_upload(
-    file: BinaryIO, *, name: str, media_type: str | None = None, max_rows: int, max_bytes: int
+    file: BinaryIO,
+    *,
+    name: str,
+    media_type: str | None = None,
+    max_rows: int,
+    max_bytes: int,
+    max_unpacked: int | None = None,
+    texts: Collection[str] = (),
 ) -> UploadedTable:
     """The table in a file, which is at its start. name: what messages call it; max_bytes: unpacked, too.
 
+    max_unpacked: bytes that the rows may become in memory; None: MOST_UNPACKED times max_bytes.
+    texts: columns of a delimited text, in lower case, that stay text whatever stands in them.
     UsageError: it is none of the formats, or damaged. TooLargeError: more than may come.
     """
     with _plain(file, name, max_bytes) as plain:
@@ -52,7 +61,8 @@ def read_upload(
             path = Path(folder) / name
             with path.open("wb") as copy:
                 _copy(plain, copy, name, max_bytes)
-            return _table(_source(path, form), name, max_rows, max_bytes)
+            unpacked = MOST_UNPACKED * max_bytes if max_unpacked is None else max_unpacked
+            return _table(_source(path, form, texts), name, max_rows, unpacked)
 
 
 def _without_complex(table: UploadedTable, name: str) -> UploadedTable:
@@ -120,13 +130,13 @@ def _copy(source: BinaryIO | pa.NativeFile, target: BinaryIO, name: str, max_byt
         target.write(block)
 
 
-def _source(path: Path, form: Form) -> SourceTable:
+def _source(path: Path, form: Form, texts: Collection[str]) -> SourceTable:
     if form == "parquet":
         return columnar.parquet_table(path)
     if form == "arrow":
         return columnar.arrow_table(path)
     if form == "text":
-        return text.source_table(path, one_column=True)
+        return text.source_table(path, one_column=True, texts=texts)
     # astropy says in many ways that a header makes no sense.
     try:
         with fits.open(path, memmap=False) as hdus:
@@ -138,7 +148,7 @@ def _source(path: Path, form: Form) -> SourceTable:
         raise UsageError(f"{path.name} cannot be read as FITS: {error}") from None
 
 
-def _table(source: SourceTable, name: str, max_rows: int, max_bytes: int) -> UploadedTable:
+def _table(source: SourceTable, name: str, max_rows: int, max_unpacked: int) -> UploadedTable:
     if source.rows is not None and source.rows > max_rows:
         raise _too_long(name, max_rows)
     columns = tuple(
@@ -161,8 +171,8 @@ def _table(source: SourceTable, name: str, max_rows: int, max_bytes: int) -> Upl
             size += batch.nbytes
             if rows > max_rows:
                 raise _too_long(name, max_rows)
-            if size > MOST_UNPACKED * max_bytes:
-                raise TooLargeError(f"{name} becomes more than {MOST_UNPACKED * max_bytes} bytes when it is unpacked")
+            if size > max_unpacked:
+                raise TooLargeError(f"{name} becomes more than {max_unpacked} bytes, which is the limit here")
             batches.append(batch)
     except (ValueError, OverflowError, OSError) as error:
         raise UsageError(f"{name} is damaged: {error}") from None
