@@ -44,11 +44,20 @@ def publish_command(context: Context, file: Path, name: str, ra: str | None, dec
 
 
 @table_commands.command("list")
+@click.option("--users", is_flag=True, help="Users' own tables: name, owner, rows, MiB, who else may read it.")
 @click.pass_obj
-def list_command(context: Context) -> None:
+def list_command(context: Context, users: bool) -> None:
     """Name, rows, columns and title; one a line."""
+    from archive.holdings.own.keeping import all_kept
+    from archive.settings import MiB
     from ingest import tables
 
+    if users:
+        with context.writer.connect() as connection:
+            for kept in all_kept(connection):
+                told = (kept.owner, str(kept.rows), f"{kept.size_bytes / MiB:.1f}", ",".join(kept.shared_with))
+                click.echo("\t".join((kept.name, *told)))
+        return
     with context.writer.connect() as connection:
         for table in tables.tables(connection):
             rows = "" if table.rows is None else str(table.rows)
@@ -77,12 +86,31 @@ def describe_command(context: Context, name: str) -> None:
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.pass_obj
 def drop_command(context: Context, name: str, yes: bool) -> None:
-    """Take a table away for good; not one that belongs to a file of the holdings."""
+    """Take a table away for good, a user's own too; not one that belongs to a file of the holdings."""
+    from archive.holdings.published import OWN
     from ingest import tables
 
-    name = tables.checked_name(name)
+    is_own = name.lower().startswith(OWN)
+    name = name.lower() if is_own else tables.checked_name(name)
     if not yes:
         click.confirm(f"Drop {name}?", abort=True)
-    with context.archive.engines.begin("writer") as connection:
-        tables.drop(connection, name)
+    if is_own:
+        context.archive.own_tables.drop(name)
+    else:
+        with context.archive.engines.begin("writer") as connection:
+            tables.drop(connection, name)
     click.echo(f"{name}: dropped")
+
+
+@table_commands.command("share")
+@click.argument("name")
+@click.argument("subjects", nargs=-1)
+@click.option("--revoke", is_flag=True, help="Take it back.")
+@click.pass_obj
+def share_command(context: Context, name: str, subjects: tuple[str, ...], revoke: bool) -> None:
+    """Let SUBJECTS (user:NAME, group:NAME) read a user's own table NAME; without any: say who may."""
+    for subject in subjects:
+        context.archive.access.demand_subject(subject)
+    read, taken = ((), subjects) if revoke else (subjects, ())
+    kept = context.archive.own_tables.share(name.lower(), read, revoked=taken)
+    click.echo(f"{kept.name} of {kept.owner}: read by {', '.join(kept.shared_with) or 'nobody else'}")

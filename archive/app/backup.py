@@ -32,6 +32,7 @@ from sqlalchemy import Connection, MetaData, text
 from archive.app.opened import OpenedArchive
 from archive.database import migrate
 from archive.database.engines import Role
+from archive.holdings.published import OWN
 from archive.jobs import queue
 from archive.vo.errors import ArchiveError, ConfigurationError, UnavailableError
 from storage.catalogue import find_object
@@ -39,7 +40,7 @@ from storage.durable import flush
 from storage.errors import ObjectNotFound
 
 FORMAT = 1
-CATALOGUES = "cat"  # the schema whose tables come and go while the archive runs
+CATALOGUES = "cat"  # the schema whose tables come and go while the archive runs, as users' own do
 BLOCK_BYTES = 1 << 20
 LISTING = "objects.tsv"
 MANIFEST = "manifest.json"
@@ -201,8 +202,8 @@ def _save_database(
             )
         _refuse_unknown(owner, metadata)
         tables = [_save_table(connections["owner"], *name, "owner", folder) for name in declared(metadata)]
-        for name, role in _catalogues(owner, archive):
-            tables.append(_save_table(connections[role], CATALOGUES, name, role, folder))
+        for schema, name, role in _catalogues(owner, archive):
+            tables.append(_save_table(connections[role], schema, name, role, folder))
         objects, size_bytes = _save_listing(owner, folder / LISTING)
         tasks = tuple(queue.open_tasks(owner))
     return Manifest(
@@ -238,12 +239,18 @@ def declared(metadata: Sequence[MetaData]) -> list[tuple[str, str]]:
             if table.schema in schemas]  # fmt: skip
 
 
+def comes_and_goes(schema: str) -> bool:
+    """Whether a schema's tables are made while the archive runs: catalogues, users' own."""
+    return schema == CATALOGUES or schema.startswith(OWN)
+
+
 def _refuse_unknown(owner: Connection, metadata: Sequence[MetaData]) -> None:
     """A table that this module does not know would be lost in silence."""
     known = [*migrate.declared_schemas(metadata), CATALOGUES, queue.SCHEMA, "information_schema"]
     statement = text(
         "SELECT n.nspname || '.' || c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
         " WHERE c.relkind IN ('r', 'p', 'm') AND NOT starts_with(n.nspname, 'pg_') AND n.nspname <> ALL(:known)"
+        " AND NOT starts_with(n.nspname, 'user_')"
         " AND NOT (n.nspname = 'public' AND c.relname = 'alembic_version')"
         " AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.objid = c.oid AND d.deptype = 'e') ORDER BY 1"
     )
@@ -255,17 +262,19 @@ def _refuse_unknown(owner: Connection, metadata: Sequence[MetaData]) -> None:
         )
 
 
-def _catalogues(owner: Connection, archive: OpenedArchive) -> list[tuple[str, Role]]:
+def _catalogues(owner: Connection, archive: OpenedArchive) -> list[tuple[str, str, Role]]:
+    """Schema, name and owning role of the tables that come and go."""
     roles: dict[str | None, Role] = {archive.urls.owner.username: "owner", archive.urls.writer.username: "writer"}
     statement = text(
-        "SELECT c.relname, pg_get_userbyid(c.relowner) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
-        " WHERE n.nspname = :schema AND c.relkind = 'r' ORDER BY 1"
+        "SELECT n.nspname, c.relname, pg_get_userbyid(c.relowner)"
+        " FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
+        " WHERE (n.nspname = :schema OR starts_with(n.nspname, :own)) AND c.relkind = 'r' ORDER BY 1, 2"
     )
-    found = owner.execute(statement, {"schema": CATALOGUES}).all()
-    strangers = [name for name, user in found if user not in roles]
+    found = owner.execute(statement, {"schema": CATALOGUES, "own": OWN}).all()
+    strangers = [f"{schema}.{name}" for schema, name, user in found if user not in roles]
     if strangers:
-        raise ConfigurationError(f"the archive's roles do not own the tables {', '.join(strangers)} of {CATALOGUES}")
-    return [(name, roles[user]) for name, user in found]
+        raise ConfigurationError(f"the archive's roles do not own the tables {', '.join(strangers)}")
+    return [(schema, name, roles[user]) for schema, name, user in found]
 
 
 def _save_table(connection: Connection, schema: str, name: str, role: Role, folder: Path) -> SavedTable:
@@ -281,7 +290,7 @@ def _save_table(connection: Connection, schema: str, name: str, role: Role, fold
         {"name": quoted},
     ).all()
     indexes: list[str] = []
-    if schema == CATALOGUES:
+    if comes_and_goes(schema):
         for index, statement in connection.execute(
             text(
                 "SELECT i.relname, pg_get_indexdef(i.oid) FROM pg_index x JOIN pg_class i ON i.oid = x.indexrelid"

@@ -13,12 +13,22 @@ from pathlib import Path
 from psycopg import sql
 from sqlalchemy import Connection, MetaData, text
 
-from archive.app.backup import CATALOGUES, Manifest, SavedObject, SavedTable, driver_of, listed, sha256_of, snapshots
+from archive.app.backup import (
+    Manifest,
+    SavedObject,
+    SavedTable,
+    comes_and_goes,
+    driver_of,
+    listed,
+    sha256_of,
+    snapshots,
+)
 from archive.app.opened import OpenedArchive, volume
 from archive.app.setup import CALLABLE_SCHEMAS, WORKING_SCHEMAS, prepare, sky_tables
 from archive.database import migrate, sky
 from archive.database.roles import grant
 from archive.holdings import published
+from archive.holdings.own.seeing import grant_all
 from archive.jobs import queue
 from archive.vo.errors import ArchiveError, ConfigurationError
 from storage.checksums import Expected
@@ -52,9 +62,10 @@ def restore(
     _make_tables(archive, metadata, manifest)
     _load_catalogues(archive, manifest, place)
     with archive.engines.begin("owner") as connection:
-        _load(connection, [table for table in manifest.tables if table.schema != CATALOGUES], place)
+        _load(connection, [table for table in manifest.tables if not comes_and_goes(table.schema)], place)
         _settle(connection, manifest, target.name)
     prepare(archive, metadata)
+    grant_all(archive.engines)
     sky.convert(archive.engines, sky_tables(archive), archive.sphere, archive.sphere)
     with archive.engines.begin("writer") as connection:
         for task in manifest.tasks:
@@ -84,7 +95,7 @@ def _require_whole(place: Path, manifest: Manifest) -> None:
 
 def _require_empty(archive: OpenedArchive) -> None:
     with archive.engines.owner.connect() as connection:
-        for table in ("arc.file", "store.object", "uws.job"):
+        for table in ("arc.file", "arc.own_table", "store.object", "uws.job"):
             if connection.execute(text("SELECT to_regclass(:name)"), {"name": table}).scalar() is None:
                 continue
             if connection.execute(text(f"SELECT EXISTS (SELECT FROM {table})")).scalar():  # noqa: S608 (our own names)
@@ -125,9 +136,14 @@ def _make_tables(archive: OpenedArchive, metadata: Sequence[MetaData], manifest:
 
 
 def _load_catalogues(archive: OpenedArchive, manifest: Manifest, place: Path) -> None:
+    writer = published.quoted(str(archive.urls.writer.username))
     for table in manifest.tables:
-        if table.schema != CATALOGUES:
+        if not comes_and_goes(table.schema):
             continue
+        with archive.engines.begin("owner") as connection:  # of users' schemas; its other rights come with the roles
+            schema = published.quoted(table.schema)
+            connection.execute(text(f"CREATE SCHEMA IF NOT EXISTS {schema}"))
+            connection.execute(text(f"GRANT USAGE, CREATE ON SCHEMA {schema} TO {writer}"))
         with archive.engines.begin(table.role) as connection:
             driver, relation = driver_of(connection), sql.Identifier(table.schema, table.name)
             driver.execute(sql.SQL("DROP TABLE IF EXISTS {}").format(relation))

@@ -14,12 +14,12 @@ from pathlib import Path
 import click
 from sqlalchemy import MetaData
 
-from archive.database import migrate, sky
+from archive.database import migrate, sky, user_roles
 from archive.database.cluster import MAJOR_VERSION
 from archive.database.doctor import Finding
 from archive.database.embedded import EmbeddedServer
 from archive.database.engines import ROLES, Engines, database_url
-from archive.database.roles import make_external
+from archive.database.roles import RoleNames, make_external
 from archive.database.sky import SkyTable
 from archive.sphere.pgsphere import PgSphere
 from archive.sphere.plain import PlainSphere
@@ -68,6 +68,21 @@ def make_commands(open_tools: OpenTools, embedded_server: Callable[[click.Contex
         with open_tools(context) as tools:
             tools.prepare()
             click.echo(f"the database is ready, at revision {migrate.current(tools.engines.owner) or 'none'}")
+
+    @group.command("own-tables")
+    @click.option("--admin-url", envvar="URANIBORG_ADMIN_URL", required=True, help="A superuser's URL of the server.")
+    @click.pass_context
+    def own_tables(context: click.Context, admin_url: str) -> None:
+        """Prepare an external database of a former release for users' own tables; repeatable, passwords stay.
+
+        `db init --admin-url` has done it in a database that this release made, and the embedded server does it itself.
+        """
+        with open_tools(context) as tools:
+            names = RoleNames.of(tools.engines.urls)
+            admin = database_url(admin_url).set(database=tools.engines.urls.owner.database)
+            user_roles.install(admin, owner=names.owner, writer=names.writer, reader=names.reader)
+            tools.prepare()
+        click.echo("users may keep tables of their own; start the service anew")
 
     @group.command("migrate")
     @click.pass_context

@@ -14,7 +14,7 @@ from typing import Literal
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import DBAPIError, OperationalError
 
-from archive.database import migrate
+from archive.database import migrate, user_roles
 from archive.database.engines import ROLES, Engines, Role
 from archive.database.roles import MINIMUM_VERSION
 from archive.database.sky import COMMUTATOR_ADVICE, COMMUTATOR_TRAP, PGSPHERE
@@ -53,6 +53,7 @@ def examine(
         findings += _told(lambda: check_adapter(engines.owner, sphere))
         findings += _told(lambda: check_migrations(engines.owner, scripts))
         findings += _told(lambda: check_rights(engines, published))
+        findings += _told(lambda: check_user_roles(engines))
         findings += _told(lambda: check_clock(engines.owner, max_skew_s))
     if data_dir is not None:
         findings += check_disk(data_dir, min_free_mib)
@@ -216,6 +217,35 @@ def check_rights(engines: Engines, published: Sequence[str] = ()) -> list[Findin
             what = f"the reader may read {seen} tables of {schema}, which is not published"
             findings.append(Finding("error", what, f"REVOKE ALL ON ALL TABLES IN SCHEMA {schema} FROM the reader"))
     return findings or [Finding("ok", "owner, writer and reader have their rights and no more")]
+
+
+def check_user_roles(engines: Engines) -> list[Finding]:
+    """Whether users can have tables of their own, and none of their roles can do more than read."""
+    reader = str(engines.urls.reader.username)
+    public = user_roles.public_role(reader)
+    with engines.owner.connect() as connection:
+        if not user_roles.is_installed(connection, reader):
+            advice = "uraniborg db own-tables --admin-url ..., if they shall"
+            return [Finding("warning", "the database is not prepared for users' own tables", advice)]
+        powerful = connection.execute(
+            text(
+                "SELECT string_agg(rolname, ', ') FROM pg_roles WHERE pg_has_role(:reader, rolname, 'MEMBER')"
+                " AND rolname <> :reader AND (rolcanlogin OR rolsuper OR rolcreaterole OR rolcreatedb OR rolbypassrls"
+                " OR rolreplication OR starts_with(rolname, 'pg_'))"
+            ),
+            {"reader": reader},
+        ).scalar_one()
+        inherits = connection.execute(
+            text("SELECT pg_has_role(:reader, :public, 'USAGE')"), {"public": public, "reader": reader}
+        ).scalar_one()
+    findings = []
+    if powerful:
+        what = f"{reader}, which users' queries come in by, may become roles that can do more than read: {powerful}"
+        findings.append(Finding("error", what, f"REVOKE {powerful} FROM {reader}"))
+    if inherits:
+        what = f"{reader} has the rights of users' roles without becoming one of them"
+        findings.append(Finding("error", what, f"ALTER ROLE {reader} NOINHERIT; uraniborg db own-tables --admin-url"))
+    return findings or [Finding("ok", "users' own tables are kept apart by roles that can only read")]
 
 
 def check_clock(engine: Engine, max_skew_s: float = 2.0) -> list[Finding]:

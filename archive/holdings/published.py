@@ -25,7 +25,12 @@ OWN = "user_"  # how the schemas of users' own tables begin
 
 def quoted(name: str) -> str:
     """A declared, qualified name as PostgreSQL reads it literally."""
-    return ".".join('"' + part.replace('"', '""') + '"' for part in name.split("."))
+    return ".".join(map(identifier, name.split(".")))
+
+
+def identifier(name: str) -> str:
+    """One name, of a column say, as PostgreSQL reads it literally."""
+    return '"' + name.replace('"', '""') + '"'
 
 
 def publish_declared(connection: Connection) -> None:

@@ -14,7 +14,7 @@ from psycopg import Connection, sql
 from archive.database.sky import SkyTable
 from archive.holdings.catalogues import position_columns, postgres_type
 from archive.holdings.copying import copy_batches
-from archive.holdings.published import quoted
+from archive.holdings.published import identifier
 from archive.sphere.sphere import Sphere
 from archive.vo.arrow import is_timestamp, shape_of
 from archive.vo.columns import Column, Table
@@ -60,7 +60,8 @@ class TemporaryTable:
     def sql(self) -> str:
         """What stands in FROM: the relation under the user's names."""
         shown = ", ".join(
-            f"{stored} AS {quoted(column.name)}" for stored, column in zip(self.stored, self.table.columns, strict=True)
+            f"{stored} AS {identifier(column.name)}"
+            for stored, column in zip(self.stored, self.table.columns, strict=True)
         )
         return f"(SELECT {shown} FROM {self.sql_name})"  # noqa: S608 - quoted identifiers
 

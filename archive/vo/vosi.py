@@ -4,7 +4,7 @@ What a service can do is declared in archive.vo.capability, what its tables are 
 database whether it is there is the front door.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal
@@ -108,8 +108,10 @@ def _interface(interface: Interface, base_url: str, in_full: bool) -> Markup:
     return element("interface", attributes, content)
 
 
-def tables_document(schemas: Iterable[Schema], *, detail: Literal["min", "max"] = "max") -> Iterator[bytes]:
-    """The tableset, table by table (VOSI-03). detail "min" leaves out columns and keys."""
+def tables_document(
+    schemas: Iterable[Schema], *, detail: Literal["min", "max"] = "max", in_full: Collection[Schema] = ()
+) -> Iterator[bytes]:
+    """The tableset, table by table (VOSI-03). detail "min" leaves out columns and keys, except of schemas in_full."""
     yield f"{DECLARATION}{start_tag('vosi:tableset', TABLES_NAMESPACES)}\n".encode()
     for schema in schemas:
         head = [
@@ -117,8 +119,9 @@ def tables_document(schemas: Iterable[Schema], *, detail: Literal["min", "max"] 
             *_optional(description=schema.description, utype=schema.utype),
         ]
         yield f"<schema>{''.join(head)}\n".encode()
+        told: Literal["min", "max"] = "max" if schema in in_full else detail
         for table in schema.tables:
-            yield f"{element('table', {'type': table.kind}, _table(table, detail))}\n".encode()
+            yield f"{element('table', {'type': table.kind}, _table(table, told))}\n".encode()
         yield b"</schema>\n"
     yield b"</vosi:tableset>\n"
 

@@ -30,6 +30,7 @@ def passed(seam):
         os.kill(os.getpid(), signal.SIGKILL)
 EmbeddedServer(Path(sys.argv[1]), durable=False, shared_buffers_mib=16).upgrade(passed=passed)
 """
+A_USER = "uraniborg_reader_u_tycho_0123456789abcdef"
 QUERIES = (
     "SELECT word, number, place::text, made FROM words ORDER BY number",
     "SELECT last_value FROM counter",
@@ -62,6 +63,8 @@ def made_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 )
                 connection.execute("CREATE INDEX words_number ON words (number)")
                 connection.execute("CREATE SEQUENCE counter START 41")
+                connection.execute("SELECT own_roles.provide(%s)", [A_USER])
+                connection.execute(f"GRANT SELECT ON words TO {A_USER}; GRANT USAGE ON SCHEMA public TO {A_USER}")
             with psycopg.connect(psycopg_dsn(here.admin_url()), autocommit=True) as connection:
                 connection.execute("CREATE ROLE watcher LOGIN PASSWORD 'sees all'")
                 connection.execute("CREATE DATABASE notes OWNER watcher")
@@ -118,11 +121,19 @@ def test_the_next_major_version_is_asked_for_and_keeps_all_that_the_cluster_had(
     words, counted, indexes = remembered(former)
     assert (len(words), counted, indexes) == (1000, [(41,)], [("words_number",)])
     with here as urls:
+        with notes(here) as connection:
+            assert connection.execute("SELECT said FROM note").fetchone() == ("of the operator",)
         with psycopg.connect(psycopg_dsn(urls.reader)) as connection:
             assert connection.execute("SHOW work_mem").fetchone() == ("7MB",)
             assert connection.info.server_version // 10_000 == 18
-        with notes(here) as connection:
-            assert connection.execute("SELECT said FROM note").fetchone() == ("of the operator",)
+            connection.commit()
+            connection.execute(f"SET ROLE {A_USER}")
+            assert connection.execute("SELECT count(*) FROM words").fetchone() == (1000,)
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                connection.execute("SELECT set_config('role', 'none', false)")
+            connection.rollback()
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                connection.execute("SELECT count(*) FROM words")
     assert not processes_of(former)
 
 

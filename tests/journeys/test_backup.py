@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pyarrow as pa
 import pytest
+from sqlalchemy.exc import ProgrammingError
 
 import uraniborg
 from archive.access import service as access
@@ -14,6 +16,7 @@ from archive.access.rights import Grant
 from archive.app import backup as saving
 from archive.app.restore import chosen, restore
 from archive.jobs import queue
+from archive.vo.columns import Column, Table
 from archive.vo.errors import ArchiveError, ConfigurationError
 from storage.errors import ObjectNotFound
 from tests.databases import DATABASES
@@ -42,6 +45,12 @@ def fill(archive: Archive) -> None:
     access.add_user(writer, "tycho", ["hven"])
     access.create_token(writer, "tycho", expires_days=9, label="quadrant")
     access.add_grant(writer, Grant("user:tycho", "collection", "sky", "data"), granted_by="operator")
+    access.add_user(writer, "sophie", ["hven"])
+    columns = (Column("ra", "double", unit="deg"), Column("dec", "double", unit="deg"), Column("xmin", "char", "*"))
+    stars = pa.record_batch([[10.0, 20.0], [1.0, 2.0], ["a", None]], ["ra", "dec", "xmin"])
+    archive.opened.own_tables.create("tycho", Table("user_tycho.stars", columns), [stars])
+    archive.opened.own_tables.index("user_tycho.stars", "xmin")
+    archive.opened.own_tables.share("user_tycho.stars", ["group:hven"])
     with writer.begin() as connection:
         queue.defer(connection, "hips.update", {"file_id": "sky/0.fits"})
 
@@ -57,6 +66,19 @@ def rows(archive: Archive) -> dict[str, list[Any]]:
     asked = "SELECT (to_jsonb(t) - 'procrastinate_id')::text COLLATE \"C\" FROM {} AS t {} ORDER BY 1"
     found = {table: archive.rows(asked.format(table, own.get(table, ""))) for table in tables}
     return {"cat.sources": archive.seen("SELECT * FROM cat.sources ORDER BY id")} | found
+
+
+def own(archive: Archive) -> list[Any]:
+    """What a user's table is for her who may read it by her group, and how it is indexed."""
+    view = archive.opened.own_views.of("sophie", frozenset({"user:sophie", "group:hven"}))
+    with archive.opened.engines.begin("reader") as connection:
+        with pytest.raises(ProgrammingError, match="permission denied"), connection.begin_nested():
+            connection.exec_driver_sql("SELECT * FROM user_tycho.stars")
+        connection.exec_driver_sql(f"SET LOCAL ROLE {view.role}")
+        found = connection.exec_driver_sql("SELECT * FROM user_tycho.stars ORDER BY c1").all()
+        told = connection.exec_driver_sql("SELECT count(*) FROM tap_schema.columns WHERE table_name ~ '^user'").all()
+    indexes = archive.rows("SELECT count(*) FROM pg_indexes WHERE schemaname = 'user_tycho'")
+    return [view, found, told, indexes]
 
 
 def stored(archive: Archive) -> dict[str, bytes]:
@@ -88,6 +110,8 @@ def back_up(archive: Archive, folder: Path) -> saving.Done:
 def test_a_restored_archive_has_the_same_rows_bytes_and_answers(archive: Archive, tmp_path: Path) -> None:
     fill(archive)
     before = rows(archive), stored(archive), answers(archive)
+    kept = own(archive)
+    assert kept[1:] == [[(10.0, 1.0, "a"), (20.0, 2.0, None)], [(3,)], [(2,)]]
     assert len(before[1]) == 5 and before[2][2][1].split()[1] not in (b"0", b"200")
     done = back_up(archive, tmp_path / "backup")
     assert (done.copied, done.kept, list(saving.verify(tmp_path / "backup", done.snapshot))) == (5, 0, [])
@@ -96,6 +120,7 @@ def test_a_restored_archive_has_the_same_rows_bytes_and_answers(archive: Archive
         assert rows(other) == before[0]
         assert stored(other) == before[1]
         assert answers(other) == before[2]
+        assert own(other) == kept
         assert other.scrub() == []
         waiting = "SELECT task_name, args->>'file_id' FROM jobs.procrastinate_jobs WHERE task_name = 'hips.update'"
         assert other.rows(waiting) == [("hips.update", "sky/0.fits")]
@@ -194,5 +219,6 @@ def test_by_commands_into_a_data_folder_that_is_not_there_and_into_another_kind_
         assert other.opened.sphere.name == "pgsphere"
         restore(other.opened, uraniborg.metadata(), tmp_path / "backup")
         assert answers(other) == before
+        assert own(other) == own(archive)
         indexed = "SELECT count(*) FROM pg_indexes WHERE tablename = 'sources' AND indexdef LIKE '%spoint%'"
         assert other.rows(indexed) == [(1,)]
