@@ -15,6 +15,7 @@ PAGES = (
     ("how-to/mapping.md", 7),
     ("how-to/ingest.md", 10),
     ("how-to/rights.md", 17),
+    ("how-to/own-tables.md", 10),
     ("how-to/hips.md", 5),
     ("how-to/phase3.md", 4),
 )

@@ -179,7 +179,7 @@ def test_a_whole_file_makes_table_and_rows_at_once(place: Place, form: str) -> N
     apart = np.degrees(np.arccos(np.sin(np.radians(dec)) * 0 + np.cos(np.radians(dec)) * np.cos(np.radians(ra - 20.5))))
     assert place.alice.values(inside) == [str(int(np.sum(apart <= 0.25)))]
     statement = uraniborg.tap_service(place.archive)._translate(  # the planner is told of the sky
-        parse(inside), 10, (), place.archive.access.user_named("alice")
+        parse(inside), 10, place.archive.own_views.of("alice", frozenset({"user:alice"}))
     )
     with place.admin() as admin:
         admin.execute("SET enable_seqscan = off")
