@@ -15,7 +15,14 @@ from archive.holdings.own.names import checked_name, schema_of
 from archive.holdings.own.seeing import OwnViews, View
 from archive.jobs.context import JobContext, JobKind
 from archive.vo.columns import Column, Table
-from archive.vo.errors import AuthenticationError, AuthorizationError, NotFoundError, UnavailableError, UsageError
+from archive.vo.errors import (
+    AuthenticationError,
+    AuthorizationError,
+    NotFoundError,
+    TooLargeError,
+    UnavailableError,
+    UsageError,
+)
 from archive.vo.tables.uploaded import form_of, read_upload
 from archive.vo.vosi_reading import read_vosi_table, root_of
 from archive.vo.votable import UploadedTable
@@ -97,15 +104,14 @@ class OwnTablesService:
         self, user: User, file: BinaryIO, name: str, media_type: str | None, texts: frozenset[str] = frozenset()
     ) -> UploadedTable:
         room = self._tables.room(user.name)
-        return read_upload(
-            file,
-            name=name,
-            media_type=media_type,
-            max_rows=max(0, room.rows),
-            max_bytes=self.max_bytes,
-            max_unpacked=max(0, room.size_bytes),
-            texts=texts,
-        )
+        rows, size_bytes = max(0, room.rows), max(0, room.size_bytes)
+        try:
+            return read_upload(
+                file, name=name, media_type=media_type, max_rows=rows, max_bytes=self.max_bytes,
+                max_unpacked=size_bytes, texts=texts,
+            )  # fmt: skip
+        except TooLargeError as problem:
+            raise TooLargeError(f"{problem}: your tables have room for {rows} rows and {size_bytes} bytes") from None
 
     @contextmanager
     def _place(self) -> Iterator[None]:

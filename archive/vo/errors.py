@@ -86,6 +86,12 @@ class TooLargeError(ArchiveError):
     status, code, fault = 413, "UsageError", "UsageFault"
 
 
+class NotOfferedError(ArchiveError):
+    """A part of the protocol that this service does not have, or not yet (501)."""
+
+    status, code, fault = 501, "UsageError", "UsageFault"
+
+
 class QueryTimeoutError(ArchiveError):
     """The query took longer than it may (504): an asynchronous job may take longer."""
 

@@ -20,15 +20,19 @@ from click.testing import CliRunner
 from sqlalchemy import Column, Double, Index, Integer, MetaData, String, Table, text
 from sqlalchemy.exc import DBAPIError
 
+import uraniborg
+from archive.app.opened import OpenedArchive
 from archive.database import doctor, migrate, sky
 from archive.database.commands import DatabaseTools, make_commands
 from archive.database.engines import DatabaseUrls, Engines, Role, database_url, psycopg_dsn
 from archive.database.roles import RoleNames, create_roles, grant, make_external, require_version
 from archive.database.sky import SkyTable
+from archive.settings import Loaded
 from archive.sphere.pgsphere import PgSphere
 from archive.sphere.plain import PlainSphere
-from archive.vo.errors import ConfigurationError
+from archive.vo.errors import ConfigurationError, NotOfferedError
 from tests.databases import Postgres
+from tests.live import database_environment
 
 PASSWORDS: dict[Role, str] = {"owner": "o", "writer": "w", "reader": "r"}
 
@@ -522,6 +526,33 @@ def test_the_commands_make_migrate_check_and_show_the_database(
     assert "as before" in typed("migrate")
     assert "what this release declares" in typed("check")
     assert f"adapter: {postgres.sphere.name}" in typed("sphere")
+
+
+@pytest.mark.parametrize("postgres", ["pgsphere"], indirect=True)
+def test_a_database_of_a_former_release_is_prepared_for_users_own_tables(
+    postgres: Postgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    urls = make_external(postgres.admin, prefix="older", database="older")
+    with psycopg.connect(psycopg_dsn(postgres.admin, dbname="older"), autocommit=True) as admin:
+        admin.execute("DROP SCHEMA own_roles CASCADE")
+        admin.execute("GRANT EXECUTE ON FUNCTION pg_catalog.set_config(text, text, boolean) TO PUBLIC")
+    for name, value in database_environment(urls).items():
+        monkeypatch.setenv(name, value)
+    run = CliRunner().invoke
+    assert run(uraniborg.commands, ["db", "init", "--data-dir", str(tmp_path)]).exit_code == 0
+    with OpenedArchive(Loaded.load(tmp_path).settings) as archive:
+        assert archive.own_views.of("tycho", frozenset({"user:tycho"})).role is None
+        with pytest.raises(NotOfferedError, match="db own-tables"):
+            archive.own_views.require_possible()
+    words = ["db", "own-tables", "--admin-url", postgres.admin.render_as_string(), "--data-dir", str(tmp_path)]
+    assert "users may keep tables" in run(uraniborg.commands, words, catch_exceptions=False).output
+    with OpenedArchive(Loaded.load(tmp_path).settings) as archive:
+        assert archive.own_views.of("tycho", frozenset({"user:tycho"})).role == "older_reader_public"
+        assert [finding.level for finding in doctor.check_user_roles(archive.engines)] == ["ok"]
+        with psycopg.connect(psycopg_dsn(postgres.admin, dbname="older"), autocommit=True) as admin:
+            admin.execute("CREATE ROLE older_strong CREATEDB; GRANT older_strong TO older_reader")
+        findings = doctor.check_user_roles(archive.engines)
+        assert "may become roles that can do more than read: older_strong" in findings[0].what
 
 
 def test_an_external_database_is_made_and_its_settings_are_printed_to_be_kept(postgres: Postgres) -> None:

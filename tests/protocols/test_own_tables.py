@@ -1,5 +1,7 @@
 """Users' own tables on the live demo: by pyvo as it is, by whole files, shared; and that nobody else sees them."""
 
+import asyncio
+import gzip
 import io
 import socket
 import threading
@@ -28,7 +30,7 @@ import uraniborg
 from archive.access.service import add_user, create_token
 from archive.app.opened import OpenedArchive
 from archive.database import doctor
-from archive.database.engines import psycopg_dsn
+from archive.database.engines import ROLES, psycopg_dsn
 from archive.database.user_roles import public_role, role_of
 from archive.holdings.own.keeping import OwnTables, Quota
 from archive.holdings.own.names import schema_of
@@ -479,6 +481,31 @@ def test_no_two_loads_pass_a_quota_together(place: Place) -> None:
 
 
 @pytest.mark.parametrize("live", ["embedded"], indirect=True)
+def test_what_is_too_much_is_refused_with_413_and_makes_nothing(live: Live, place: Place) -> None:
+    """By another server on the same archive, which allows less."""
+    settings = {"own_tables.max_rows": 1_000, "own_tables.load_max_mib": 1}
+    urls = {f"database.{role}_url": place.archive.urls.of(role).render_as_string(hide_password=False) for role in ROLES}
+    add_user(place.archive.engines.writer, "mean")
+    headers = {"Authorization": f"Bearer {create_token(place.archive.engines.writer, 'mean').text}"}
+    long, big = b"n\n" + b"1\n" * 1_001, b"s\n" + b"x" * (2 << 20)
+
+    async def ask(app: Any) -> list[tuple[int, str]]:
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://archive") as client:
+            put = [await client.put("/tap/tables/user_mean.t", content=each, headers=headers) for each in (long, big)]
+            packed = await client.put("/tap/tables/user_mean.t", content=gzip.compress(big), headers=headers)
+            made = await client.put("/tap/tables/user_mean.t", content=b"n\n" + b"1\n" * 999, headers=headers)
+            more = await client.post("/tap/load/user_mean.t", content=b"n\n1\n2\n", headers=headers)
+            return [(answer.status_code, answer.text) for answer in (*put, packed, made, more)]
+
+    with OpenedArchive(Loaded.load(live.data_dir, {**urls, **settings}).settings) as archive:
+        answers = asyncio.run(ask(uraniborg.create_app(archive.settings, archive)))
+    assert [status for status, _ in answers] == [413, 413, 413, 201, 413], answers
+    assert "room for 1000 rows" in answers[0][1] and "room for 1 rows" in answers[4][1]
+    with place.archive.engines.writer.connect() as connection:
+        rows = connection.exec_driver_sql("SELECT row_count FROM arc.own_table WHERE owner = 'mean'").scalars().all()
+    assert rows == [999]
+
+
 def test_every_user_has_a_schema_of_their_own(place: Place) -> None:
     names = [
         "alice",

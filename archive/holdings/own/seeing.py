@@ -21,7 +21,7 @@ from archive.holdings.published import Published, quoted, read_published
 from archive.holdings.tables import arc
 from archive.holdings.temporary import TemporaryTable, sky_places
 from archive.vo.columns import Schema
-from archive.vo.errors import ConfigurationError
+from archive.vo.errors import NotOfferedError
 
 REMEMBERED = 256  # users whose tables a process remembers
 
@@ -76,9 +76,9 @@ class OwnViews:
             return bool(connection.execute(granted, {"public": user_roles.public_role(self.reader)}).scalar_one())
 
     def require_possible(self) -> None:
-        """ConfigurationError where it cannot."""
+        """NotOfferedError where it cannot."""
         if not self.is_possible:
-            raise ConfigurationError(
+            raise NotOfferedError(
                 "this database is not prepared for users' own tables: its operator runs "
                 "`uraniborg db own-tables --admin-url ...` once, and starts the service anew"
             )
