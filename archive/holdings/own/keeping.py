@@ -79,8 +79,7 @@ class OwnTables:
 
         table.name: in the owner's schema. ConflictError: it is there; TooLargeError: the quota.
         """
-        schema = make_space(self._engines, owner)
-        role = provide(self._engines, f"user:{owner}")
+        schema, role = make_space(self._engines, owner)
         made = TemporaryTable.of(table, batches, published.quoted(table.name))
         types = [postgres_type(column) for column in made.table.columns]
         with self._changing(owner) as (connection, driver):

@@ -95,6 +95,8 @@ class OwnViews:
         role = user_roles.role_of(self.reader, "user", user)
         asked = {"user": user, "subjects": sorted(subjects), "role": role, "public": self.public.role}
         with self._engines.writer.connect() as connection:
+            # One question at each request: it needs no transaction around it, which would be two more round trips.
+            connection = connection.execution_options(isolation_level="AUTOCOMMIT")
             rows = connection.execute(_SEEN, asked).all()
             if not rows:
                 return self.public
@@ -129,10 +131,9 @@ def provide(engines: Engines, subject: str) -> str:
     return role
 
 
-def make_space(engines: Engines, user: str) -> str:
+def make_space(engines: Engines, user: str) -> tuple[str, str]:
     """The user's schema and role, made if they are not there. Repeatable."""
-    schema = schema_of(user)
-    provide(engines, f"user:{user}")
+    schema, role = schema_of(user), provide(engines, f"user:{user}")
     quote = quoted(schema)
     writer = quoted(str(engines.urls.writer.username))
     public = quoted(user_roles.public_role(str(engines.urls.reader.username)))
@@ -143,7 +144,7 @@ def make_space(engines: Engines, user: str) -> str:
         connection.execute(text(f"GRANT USAGE, CREATE ON SCHEMA {quote} TO {writer}"))
         # What lies in it is each table's own right; all users' roles inherit this from the public one.
         connection.execute(text(f"GRANT USAGE ON SCHEMA {quote} TO {public}"))
-    return schema
+    return schema, role
 
 
 def grant_all(engines: Engines) -> None:
