@@ -231,7 +231,7 @@ def test_by_every_route_anothers_table_is_as_if_it_were_not_there(place: Place, 
                 f"{person.url}/scs", params={"TABLE": name, "RA": 10, "DEC": 20, "SR": 1}, headers=person.headers
             ),
         ]
-        if who == "eve":
+        if who == "eve" and place.archive.sphere.name == "plain":  # jobs take seconds, and are the same on both
             answers.append(job_of(person, "async", {"LANG": "ADQL", "QUERY": f"SELECT * FROM {name}"}))
             answers.append(job_of(person, "table-update", {"table": name, "index": "name"}))
         return [(answer.status_code, plain(answer.text, name)) for answer in answers]
@@ -431,10 +431,9 @@ def test_what_is_cut_off_or_damaged_leaves_what_was(place: Place) -> None:
     for content in damaged:
         answer = place.alice.ask("POST", f"load/{name}", content=content, media_type="text/csv")
         assert answer.status_code == 400, (content[:20], answer.text)
-        made = place.alice.ask("PUT", "user_alice.new".join(["tables/", ""]), content=content)
-        assert made.status_code in (201, 400)
-        if made.status_code == 201:  # a table of its own it may be
-            assert content[:2] in (b"n\n", b"m\n") and place.alice.ask("DELETE", "tables/user_alice.new").is_success
+        if not content.startswith((b"n\n", b"m\n")):  # those would do for a new table
+            made = place.alice.ask("PUT", "tables/user_alice.new", content=content, media_type="text/csv")
+            assert made.status_code == 400, (content[:20], made.text)
     assert place.alice.values(f"SELECT n FROM {name} ORDER BY n") == ["1", "2"]
     with place.admin() as admin:
         found = admin.execute("SELECT relname FROM pg_class WHERE relnamespace = 'user_alice'::regnamespace")
@@ -486,7 +485,8 @@ def test_what_is_too_much_is_refused_with_413_and_makes_nothing(live: Live, plac
     settings = {"own_tables.max_rows": 1_000, "own_tables.load_max_mib": 1}
     urls = {f"database.{role}_url": place.archive.urls.of(role).render_as_string(hide_password=False) for role in ROLES}
     add_user(place.archive.engines.writer, "mean")
-    headers = {"Authorization": f"Bearer {create_token(place.archive.engines.writer, 'mean').text}"}
+    token = create_token(place.archive.engines.writer, "mean").text
+    headers = {"Authorization": f"Bearer {token}", "Content-Type": "text/csv"}
     long, big = b"n\n" + b"1\n" * 1_001, b"s\n" + b"x" * (2 << 20)
 
     async def ask(app: Any) -> list[tuple[int, str]]:
@@ -506,6 +506,7 @@ def test_what_is_too_much_is_refused_with_413_and_makes_nothing(live: Live, plac
     assert rows == [999]
 
 
+@pytest.mark.parametrize("live", ["embedded"], indirect=True)
 def test_every_user_has_a_schema_of_their_own(place: Place) -> None:
     names = [
         "alice",

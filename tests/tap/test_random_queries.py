@@ -103,6 +103,7 @@ def logged(sky: Served) -> list[str]:
 
 HOUSEKEEPING = re.compile(
     r"BEGIN|ROLLBACK|COMMIT|SET TRANSACTION READ (ONLY|WRITE)|SELECT set_config\('\w+', \$\d, true\)"
+    r"|SELECT set_config\('statement_timeout', \$\d, true\), set_config\('role', coalesce\(\$\d, 'none'\), true\)"
     r'|CREATE TEMPORARY TABLE "tap_upload_\w+" .*|COPY "tap_upload_\w+" .*|ANALYZE "tap_upload_\w+".*'
     r'|CREATE INDEX .* ON "tap_upload_\w+" .*|SELECT 1|',
     re.DOTALL,
