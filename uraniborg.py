@@ -161,6 +161,7 @@ def create_app(settings: Settings, archive: "OpenedArchive | None" = None) -> "A
     from archive.discovery import protocol as discovery
     from archive.discovery.service import DiscoveryService
     from archive.holdings.published import PublishedTables
+    from archive.holdings.table_documents import TableDocuments
     from archive.jobs.service import JobService
     from archive.portal import router as portal
     from archive.registry.feed import Feed
@@ -204,6 +205,7 @@ def create_app(settings: Settings, archive: "OpenedArchive | None" = None) -> "A
         Shelf: Shelf(settings.hips_path),
         Feed: Feed(writer, max_events=settings.registry.max_events),
         PublishedTables: archive.published,
+        TableDocuments: TableDocuments(archive.published),
         RequestLimits: RequestLimits(
             body_bytes=settings.server.max_body_mib * MiB,
             value_bytes=2 * settings.tap.max_query_kib * KiB,  # TAP itself says what is too long

@@ -4,7 +4,7 @@ Reading and describing are ingest.catalogues'; the relation and TAP_SCHEMA are a
 to a file of the holdings changes with that file, and with nothing else.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import fields, replace
 from pathlib import Path
 
@@ -101,15 +101,15 @@ def described(column: Column) -> str:
 
 def find(connection: Connection, name: str) -> Table:
     """A published table; NotFoundError."""
-    found = next((each for each in tables(connection) if each.name.lower() == name.lower()), None)
+    found = published.read_set(connection).get(name.lower())
     if found is None:
         raise NotFoundError(f"there is no table {name}; `uraniborg table list` has those there are")
-    return found
+    return found.table
 
 
-def tables(connection: Connection) -> Sequence[Table]:
+def tables(connection: Connection) -> Iterator[Table]:
     """Every published table."""
-    return [one.table for _, each in published.read_published(connection) for one in each]
+    return (one.table for one in published.read_set(connection).every())
 
 
 def current(connection: Connection, name: str) -> Table | None:

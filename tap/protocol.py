@@ -1,12 +1,12 @@
 """What TAP says of itself: capabilities from the translator's own declarations, and its routes (TAP-40, TAP-41)."""
 
-from collections.abc import Iterator
-from typing import Annotated, Literal
+from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import HTMLResponse, Response
 
 from archive.holdings.published import PublishedTables
+from archive.holdings.table_documents import TableDocuments
 from archive.jobs.router import uws_router, votable_error_document
 from archive.served import ServedProtocol
 from archive.vo.capability import (
@@ -23,38 +23,41 @@ from archive.vo.capability import (
     TableAccess,
     vosi_capabilities,
 )
+from archive.vo.conditional import answered, document
 from archive.vo.errors import NotFoundError
 from archive.vo.routes import DaliRoute, PlainRoute, provided
 from archive.vo.streaming import StreamedResponse
-from archive.vo.vosi import MEDIA_TYPE, table_document, tables_document
+from archive.vo.vosi import MEDIA_TYPE, Detail, table_document
 from tap import jobs, router
 from tap.adql.geometry import feature_list
-from tap.service import Limits
+from tap.service import SERVER, Limits
 
 PATH = "/tap"
 VERSIONS = (("2.0", "ivo://ivoa.net/std/ADQL#v2.0"), ("2.1", "ivo://ivoa.net/std/ADQL#v2.1"))
 
 vosi = APIRouter(prefix=PATH, route_class=PlainRoute, tags=["TAP"])
 Tables = Annotated[PublishedTables, provided(PublishedTables)]
+Documents = Annotated[TableDocuments, provided(TableDocuments)]
 
 
 @vosi.get("/tables")
-def tables(published: Tables, detail: Annotated[Literal["min", "max"], Query()] = "max") -> Response:
-    """VOSI 1.1 §3.3: every table, a table at a time (VOSI-03)."""
-
-    def document() -> Iterator[bytes]:
-        return tables_document(published.schemas(), detail=detail)
-
-    return StreamedResponse(document, media_type=MEDIA_TYPE)
+def tables(
+    request: Request, published: Tables, documents: Documents, detail: Annotated[Detail, Query()] = "max"
+) -> Response:
+    """VOSI 1.1 §3.3: every table, a few at a time (VOSI-03)."""
+    validators = published.tables().validators(SERVER, detail)
+    return answered(
+        request, validators, lambda: StreamedResponse(lambda: documents.document(detail), media_type=MEDIA_TYPE)
+    )
 
 
 @vosi.get("/tables/{name}")
-def table(name: str, published: Tables) -> Response:
+def table(request: Request, name: str, published: Tables) -> Response:
     """VOSI 1.1 §3.3.1: one table in full (VOSI-04)."""
     found = published.tables().get(name.replace('"', "").lower())
     if found is None:
         raise NotFoundError(f"there is no table {name}; /tap/tables lists those there are")
-    return Response(table_document(found.table), media_type=MEDIA_TYPE)
+    return document(request, table_document(found.table), MEDIA_TYPE)
 
 
 @vosi.get("", response_class=HTMLResponse)

@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
+from itertools import chain
+from types import MappingProxyType
 from typing import BinaryIO, Literal
 
 import psycopg
@@ -182,7 +184,7 @@ class TapService:
         if not uploads:
             return schema
         theirs = {each.table.name.lower(): PublishedTable(each.table, each.sql) for each in uploads}
-        return PublishedSchema({**schema.tables, **theirs})
+        return PublishedSchema(_Translated(published, theirs))
 
     def explain(self, text: str, *, maxrec: int, analyze: bool, timeout_s: float) -> "Explained":
         """A query's SQL and plan. analyze: run it too, its rows thrown away, so that the plan tells what happened."""
@@ -304,7 +306,32 @@ class Prepared:
 
 def published_schema(published: Mapping[str, Published]) -> PublishedSchema:
     """The published tables as the translator knows them."""
-    return PublishedSchema({name: PublishedTable(one.table, one.sql_name) for name, one in published.items()})
+    return PublishedSchema(_Translated(published))
+
+
+class _Translated(Mapping[str, PublishedTable]):
+    """Published tables as the translator takes them, made as they are asked for."""
+
+    def __init__(
+        self, published: Mapping[str, Published], uploads: Mapping[str, PublishedTable] = MappingProxyType({})
+    ) -> None:
+        self._published = published
+        self._uploads = uploads
+
+    def __getitem__(self, name: str) -> PublishedTable:
+        if name in self._uploads:
+            return self._uploads[name]
+        one = self._published[name]
+        return PublishedTable(one.table, one.sql_name)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._uploads or name in self._published
+
+    def __iter__(self) -> Iterator[str]:
+        return chain(self._published, self._uploads)
+
+    def __len__(self) -> int:
+        return len(self._published) + len(self._uploads)
 
 
 def descriptors(columns: Sequence[Column], public_url: str) -> tuple[Markup, ...]:

@@ -70,9 +70,9 @@ def index_sky(sphere: Sphere, connection: Connection) -> None:
 def sky_tables(archive: OpenedArchive) -> list[SkyTable]:
     """Every table that has a place on the sky: the holdings, and each catalogue with a position."""
     found = [HOLDINGS]
-    for one in archive.published.tables().values():
+    for one in archive.published.tables().every("cat"):
         position = catalogues.position_columns(one.table)
-        if one.table.schema == "cat" and position is not None:
+        if position is not None:
             ra, dec = (published.quoted(name) for name in position)
             found.append(SkyTable(one.sql_name, (ra, dec)))
     return found

@@ -108,7 +108,9 @@ class Compressed:
 
 def _is_text(headers: Iterable[tuple[bytes, bytes]]) -> bool:
     told = dict(headers)
-    if any(name in told for name in (b"content-encoding", b"accept-ranges", b"content-range", b"etag")):
+    if any(name in told for name in (b"content-encoding", b"accept-ranges", b"content-range")):
+        return False
+    if not told.get(b"etag", b"W/").startswith(b"W/"):
         return False
     return _TEXT.match(told.get(b"content-type", b"").decode("latin-1")) is not None
 

@@ -21,6 +21,7 @@ from archive.discovery.metadata import wants_metadata
 from archive.discovery.parameters import Parameter
 from archive.discovery.service import VOTABLE, DiscoveryService
 from archive.vo.capability import vosi_capabilities
+from archive.vo.conditional import document
 from archive.vo.dali import Parameters, parameters
 from archive.vo.routes import PlainRoute, ScsRoute, Sia1Route, SiaRoute, SsaRoute, provided
 from archive.vo.streaming import StreamedResponse
@@ -116,7 +117,7 @@ def capabilities(table: str, request: Request, service: Service) -> Response:
     found = service.searched(table)
     path = f"/scs/{found.table.name}"
     declared = (cone_capability(found.table, service.scs, service.limits), *vosi_capabilities(path))
-    return Response(capabilities_document(declared, request.app.state.public_url), media_type=MEDIA_TYPE)
+    return document(request, capabilities_document(declared, request.app.state.public_url), MEDIA_TYPE)
 
 
 @vosi.get("/scs/{table}/availability")

@@ -136,8 +136,8 @@ class DiscoveryService:
 
     def all_searched(self) -> list[Published]:
         """Every published table that has a cone search, by name."""
-        tables = self._published.tables()
-        return [tables[name] for name in sorted(tables) if scs.is_searched(tables[name])]
+        found = filter(scs.is_searched, self._published.tables().every())
+        return sorted(found, key=lambda one: one.table.name.lower())
 
     def _running(self, statement: Statement, maxrec: int) -> RunningQuery:
         return RunningQuery(

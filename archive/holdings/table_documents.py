@@ -1,0 +1,67 @@
+"""The tableset as VOSI tells it, kept table by table: thousands of tables are put into words once, not at each request.
+
+How a table is told is archive.vo.vosi's.
+"""
+
+import zlib
+from collections import OrderedDict
+from collections.abc import Iterator
+from threading import Lock
+
+from archive.holdings.published import PublishedTables
+from archive.holdings.table_set import AT_ONCE, Head, TableSet
+from archive.vo.columns import Schema
+from archive.vo.vosi import Detail, table_element, tableset
+
+QUICKEST = 1  # of zlib's levels; a table's text becomes a tenth or less
+
+
+class TableDocuments:
+    """Tells the tables that are published now."""
+
+    def __init__(self, published: PublishedTables, *, most_bytes: int = 32 << 20) -> None:
+        """most_bytes: of tables' texts that are kept, compressed; those that were asked for least recently go."""
+        self._published = published
+        self._most_bytes = most_bytes
+        self._kept: OrderedDict[tuple[str, int], bytes] = OrderedDict()
+        self._bytes = 0
+        self._lock = Lock()
+
+    def document(self, detail: Detail) -> Iterator[bytes]:
+        """VOSI 1.1 §3.3: the tableset, a few tables at a time."""
+        tables = self._published.tables()
+        if detail == "min":
+            return tableset((schema, map(table_element, schema.tables)) for schema in tables.schemas)
+        return tableset((schema, self._texts(tables, schema)) for schema in tables.schemas)
+
+    def _texts(self, tables: TableSet, schema: Schema) -> Iterator[str]:
+        heads = [tables.head(table.name.lower()) for table in schema.tables]
+        for start in range(0, len(heads), AT_ONCE):
+            part = heads[start : start + AT_ONCE]
+            kept = {head.name: self._find(head) for head in part}
+            missing = [head for head in part if kept[head.name] is None]
+            made = {one.table.name: table_element(one.table, "max") for one in tables.whole(missing)}
+            for head in part:
+                text = kept[head.name] or made.get(head.name)
+                if text is not None:  # else it has gone meanwhile
+                    yield text
+            for head in missing:
+                if head.name in made:
+                    self._keep(head, made[head.name])
+
+    def _find(self, head: Head) -> str | None:
+        with self._lock:
+            packed = self._kept.get((head.name, head.mark))
+            if packed is None:
+                return None
+            self._kept.move_to_end((head.name, head.mark))
+        return zlib.decompress(packed).decode()
+
+    def _keep(self, head: Head, text: str) -> None:
+        packed = zlib.compress(text.encode(), QUICKEST)
+        with self._lock:
+            if (head.name, head.mark) not in self._kept:
+                self._kept[head.name, head.mark] = packed
+                self._bytes += len(packed)
+            while self._bytes > self._most_bytes:
+                self._bytes -= len(self._kept.popitem(last=False)[1])
