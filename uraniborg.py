@@ -75,6 +75,7 @@ def tap_service(archive: "OpenedArchive") -> "TapService":
         tap_limits(archive.settings),
         fetcher,
         archive.settings.public_url,
+        archive.settings.title,
     )
 
 

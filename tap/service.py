@@ -30,12 +30,13 @@ from archive.vo.errors import ArchiveError, QueryTimeoutError, TooLargeError, Us
 from archive.vo.formats import Writer
 from archive.vo.markup import Markup
 from archive.vo.tables.uploaded import read_upload
-from archive.vo.votable import Info, UploadedTable, field_ids
+from archive.vo.votable import Info, UploadedTable, field_ids, origin_infos
 from tap.adql.meanings import CheckedQuery
 from tap.adql.names import PublishedSchema, PublishedTable, check
 from tap.adql.nodes import Query
 from tap.adql.parser import parse
 from tap.adql.postgres import translate
+from tap.cited import Cited
 from tap.estimate import estimate, explained, plan_of
 from tap.upload import Fetcher
 
@@ -73,19 +74,20 @@ class Answer:
     running: RunningQuery
     infos: tuple[Info, ...]
     resources: tuple[Markup, ...]
+    cited: Cited
 
     def chunks(self, late_failures: LateFailures) -> Iterator[bytes]:
         """The document, a piece at a time, in constant memory."""
-        batches = self.running.batches()
         try:
             yield from self.writer.write(
                 self.running.columns,
-                batches,
+                self.cited.seen(self.running.batches()),
                 infos=self.infos,
                 overflow=lambda: self.running.overflow,
                 table_name="result",
                 resources=self.resources,
                 late_failures=late_failures,
+                trailing=lambda: (Info("rows", str(self.running.rows), "rows of this table"), *self.cited.infos()),
             )
         finally:
             self.running.close()
@@ -102,8 +104,10 @@ class TapService:
         limits: Limits,
         fetcher: Fetcher,
         public_url: str | None = None,
+        publisher: str | None = None,
     ) -> None:
-        """public_url: where the archive is, for service descriptors in results; None for none."""
+        """public_url: where the archive is, for service descriptors in results; publisher: its name; None for none."""
+        self._publisher = publisher
         self._fetcher = fetcher
         self._public_url = public_url
         self._pool = pool
@@ -138,7 +142,11 @@ class TapService:
             writer,
             running,
             maxrec,
-            (*_infos(text, maxrec, self.limits.hard_maxrec, user), *told),
+            (
+                *_infos(text, maxrec, self.limits.hard_maxrec, user, self._publisher),
+                *told,
+                *(info for table in checked.tables() for info in origin_infos(table.table.name, table.table.origin)),
+            ),
             descriptors(statement.columns, self._public_url) if self._public_url else (),
         )
 
@@ -218,21 +226,9 @@ class TapService:
 
     def _statement(self, checked: CheckedQuery, maxrec: int, uploads: tuple[TemporaryTable, ...]) -> Statement:
         query = translate(checked, self._sphere, maxrec)
-        if len(uploads) == 1 and self._is_matched_with_more(uploads[0], query.sql):
+        if len(uploads) == 1 and _is_matched_with_more(uploads[0], query.sql, checked):
             uploads = (replace(uploads[0], indexed=False),)
         return Statement(query.sql, query.parameters, query.columns, uploads)
-
-    def _is_matched_with_more(self, upload: TemporaryTable, sql: str) -> bool:
-        """Whether an upload stands once in a query beside a larger table that the sky's index is on.
-
-        Then it is that index which is to be asked, once for each row of the upload. PostgreSQL takes every condition on
-        the sky to keep a hundredth of the rows, so both ways cost it the same, and with an index on both it has been
-        seen to ask the upload's a million times.
-        """
-        larger = (
-            one for one in self._published.tables().values() if one.table.rows is None or one.table.rows > upload.rows
-        )
-        return sql.count(upload.sql_name) == 1 and any(one.sql_name in sql for one in larger)
 
     def _uploads(self, uploads: Sequence[Upload]) -> tuple[tuple[TemporaryTable, ...], list[str]]:
         """The tables of UPLOAD, within the limits of them all; and what was left out of them, in words."""
@@ -265,6 +261,18 @@ class TapService:
             yield fetched
 
 
+def _is_matched_with_more(upload: TemporaryTable, sql: str, checked: CheckedQuery) -> bool:
+    """Whether an upload stands once in a query beside a larger table that the sky's index is on.
+
+    Then it is that index which is to be asked, once for each row of the upload. PostgreSQL takes every condition on
+    the sky to keep a hundredth of the rows, so both ways cost it the same, and with an index on both it has been
+    seen to ask the upload's a million times.
+    """
+    others = [one.table for one in checked.tables() if one.sql != upload.sql]
+    is_larger = any(table.rows is None or table.rows > upload.rows for table in others)
+    return is_larger and sql.count(upload.sql_name) == 1
+
+
 def _as_asked(name: str, read: UploadedTable) -> TemporaryTable:
     if not 1 <= len(read.columns) <= MAX_COLUMNS:
         raise UsageError(f"UPLOAD: {name} has {len(read.columns)} columns; 1 to {MAX_COLUMNS} can be taken")
@@ -294,7 +302,8 @@ class Prepared:
     def open(self, *, late_failures: LateFailures = "told") -> Iterator[bytes]:
         """Run to the first page, then give the document. late_failures: "told" within it, or "raised"."""
         self.running.open()
-        return Answer(self.writer, self.running, self.infos, self.resources).chunks(late_failures)
+        cited = Cited(self.running.columns)
+        return Answer(self.writer, self.running, self.infos, self.resources, cited).chunks(late_failures)
 
     def headers(self) -> dict[str, str]:
         """What is known of the answer when it begins."""
@@ -371,14 +380,15 @@ def _check_language(parameters: Parameters) -> None:
         raise UsageError(f"REQUEST={request} is not known; TAP has doQuery only, and does not need it")
 
 
-def _infos(text: str, maxrec: int, hard: int, user: User) -> tuple[Info, ...]:
-    """What a result says of itself (TAP-25, user needs 2 and 9)."""
+def _infos(text: str, maxrec: int, hard: int, user: User, publisher: str | None) -> tuple[Info, ...]:
+    """What a result says of itself (TAP-25, user needs 2 and 9), by the names of Data Origin in the VO 1.2, table 1."""
     now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     return (
         Info("standardID", "ivo://ivoa.net/std/TAP"),
-        Info("SERVER", SERVER),
+        *([Info("publisher", publisher)] if publisher else []),
+        Info("server_software", SERVER),
         Info("QUERY", text),
         Info("IDENTITY", "anonymous" if user.is_anonymous else str(user.name)),
-        Info("TIMESTAMP", now),
+        Info("request_date", now, "UTC"),
         Info("MAXREC", str(maxrec), f"rows at the most; set MAXREC for more, up to {hard}"),
     )

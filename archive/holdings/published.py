@@ -6,18 +6,22 @@ newer one at most once a second, so that a catalogue published by another proces
 
 import threading
 import time
+from dataclasses import replace
 
-from sqlalchemy import Connection, Engine, delete, text
+from sqlalchemy import Connection, Engine, delete, text, update
 from sqlalchemy.dialects.postgresql import insert
 
 from archive.holdings.declared import PUBLISHED_SQL, SCHEMAS
 from archive.holdings.table_set import PUBLISHED, UNPUBLISHED, Published, TableSet, read_set
 from archive.holdings.tables import arc, tap_schema
 from archive.vo.columns import Schema, Table
+from archive.vo.errors import NotFoundError
+from archive.vo.origin import UNKNOWN, Origin
 from storage.catalogue import append_event
 
 __all__ = [
-    "Published", "PublishedTables", "TableSet", "publish", "publish_declared", "quoted", "read_set", "withdraw",
+    "Published", "PublishedTables", "TableSet", "publish", "publish_declared", "quoted", "read_set", "set_origin",
+    "withdraw",
 ]  # fmt: skip
 
 READER_SCHEMAS = ("ivoa", "pub", "tap_schema", "cat")  # what lies in them, the reader role may read
@@ -30,7 +34,9 @@ def quoted(name: str) -> str:
 
 def publish_declared(connection: Connection) -> None:
     """Write the tables that every archive publishes; repeatable, and those that are there already are left alone."""
-    there = {one.table.name: one for one in read_set(connection).every()}
+    there = {
+        one.table.name: replace(one, table=replace(one.table, origin=UNKNOWN)) for one in read_set(connection).every()
+    }
     changed = [
         (index, table)
         for schema in SCHEMAS
@@ -63,8 +69,11 @@ def publish(
     file_id: str | None = None,
     keys: bool = True,
 ) -> None:
-    """Describe a table in TAP_SCHEMA, replacing what was said of it before. The relation itself is the caller's."""
-    _strike(connection, table.name)
+    """Describe a table in TAP_SCHEMA, replacing what was said of it before. The relation itself is the caller's.
+
+    What was known of its origin stays where the table says nothing of it: a new version is cited as the former was.
+    """
+    origin = _strike(connection, table.name) | table.origin.items()
     append_event(connection, PUBLISHED, file_id, detail={"table": table.name})
     connection.execute(
         insert(tap_schema.tables).values(
@@ -105,7 +114,7 @@ def publish(
             title=table.title,
             row_count=table.rows,
             file_id=file_id,
-            origin=table.origin.items(),
+            origin=origin,
         )
     )
     if keys:
@@ -118,9 +127,22 @@ def withdraw(connection: Connection, table_name: str) -> None:
     append_event(connection, UNPUBLISHED, detail={"table": table_name})
 
 
-def _strike(connection: Connection, table_name: str) -> None:
+def set_origin(connection: Connection, table_name: str, origin: Origin) -> None:
+    """Say where a published table comes from, in place of what was said before."""
+    c = arc.published.c
+    changed = update(arc.published).where(c.table_name == table_name).values(origin=origin.items())
+    if not connection.execute(changed).rowcount:
+        raise NotFoundError(f"there is no table {table_name}")
+    touched = update(tap_schema.tables).where(tap_schema.tables.c.table_name == table_name)
+    connection.execute(touched.values(table_name=table_name))  # by which other processes see that it is another
+    append_event(connection, PUBLISHED, detail={"table": table_name})
+
+
+def _strike(connection: Connection, table_name: str) -> dict[str, str]:
+    """Take a table's rows away; what was known of its origin."""
     connection.execute(delete(tap_schema.tables).where(tap_schema.tables.c.table_name == table_name))
-    connection.execute(delete(arc.published).where(arc.published.c.table_name == table_name))
+    struck = delete(arc.published).where(arc.published.c.table_name == table_name).returning(arc.published.c.origin)
+    return dict(connection.execute(struck).scalar() or {})
 
 
 def _write_keys(connection: Connection, table: Table) -> None:
