@@ -1,5 +1,6 @@
 """What TAP says of itself: capabilities from the translator's own declarations, and its routes (TAP-40, TAP-41)."""
 
+from collections.abc import Container
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
@@ -74,10 +75,12 @@ def page(request: Request) -> HTMLResponse:
     )
 
 
-def features() -> tuple[FeatureList, ...]:
-    """Language features by type, as the translator declares them."""
+def features(failed: Container[str] = ()) -> tuple[FeatureList, ...]:
+    """Language features by type, as the translator declares them. failed: forms that do not work in this database."""
     by_type: dict[str, list[LanguageFeature]] = {}
     for fragment, form, description in feature_list():
+        if form in failed:
+            continue
         type_ = f"{TAPREGEXT}#{fragment}"
         # ADQL 2.1 §4.1 prints its own features in lower case; those of TAPRegExt 1.0 are told in both (ADQL-30).
         is_older = type_ in (FEATURES_GEO, FEATURES_UDF)
@@ -85,13 +88,13 @@ def features() -> tuple[FeatureList, ...]:
     return tuple(FeatureList(type_, tuple(found)) for type_, found in by_type.items())
 
 
-def capability(limits: Limits, *, async_s: Limit, retention_s: Limit) -> Capability:
+def capability(limits: Limits, *, async_s: Limit, retention_s: Limit, failed: Container[str] = ()) -> Capability:
     """The one TAP capability (TAP-40)."""
     return Capability(
         TAP,
         (Interface(PATH, version="1.1", use="base"),),
         extension=TableAccess(
-            languages=(Language("ADQL", VERSIONS, "Astronomical Data Query Language", features()),),
+            languages=(Language("ADQL", VERSIONS, "Astronomical Data Query Language", features(failed)),),
             upload_methods=("inline", "http", "https"),
             retention_s=retention_s,
             execution_s=async_s,
@@ -102,15 +105,15 @@ def capability(limits: Limits, *, async_s: Limit, retention_s: Limit) -> Capabil
     )
 
 
-def protocol(limits: Limits, *, async_s: Limit, retention_s: Limit) -> ServedProtocol:
-    """TAP, to be mounted."""
+def protocol(limits: Limits, *, async_s: Limit, retention_s: Limit, failed: Container[str] = ()) -> ServedProtocol:
+    """TAP, to be mounted. failed: what is not declared, because the self-test found that it does not work."""
     whole = APIRouter()
     whole.include_router(router.router, prefix=PATH)
     whole.include_router(vosi)
     asynchronous = uws_router(jobs.NAME, route_class=DaliRoute, error_response=votable_error_document)
     whole.include_router(asynchronous, prefix=PATH, tags=["TAP"])
     declared = (
-        capability(limits, async_s=async_s, retention_s=retention_s),
+        capability(limits, async_s=async_s, retention_s=retention_s, failed=failed),
         *vosi_capabilities(PATH, tables=f"{PATH}/tables", examples=f"{PATH}/examples")[2:],
     )
     return ServedProtocol(PATH, "Table Access Protocol (TAP)", whole, declared, front=PATH)

@@ -4,7 +4,7 @@ The same for /sync and for a job of /async: `TapService.start` makes an Answer, 
 """
 
 import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -18,7 +18,7 @@ import pyarrow as pa
 from psycopg_pool import ConnectionPool
 
 from archive.access.identity import User
-from archive.holdings.published import Published, PublishedTables, quoted
+from archive.holdings.published import READER_SCHEMAS, Published, PublishedTables, quoted
 from archive.holdings.running import RunningQuery, Statement
 from archive.holdings.temporary import TemporaryTable
 from archive.sphere.sphere import Sphere
@@ -38,6 +38,7 @@ from tap.adql.parser import parse
 from tap.adql.postgres import translate
 from tap.cited import Cited
 from tap.estimate import estimate, explained, plan_of
+from tap.self_test import database_software
 from tap.upload import Fetcher
 
 LANGUAGES = ("ADQL", "ADQL-2.0", "ADQL-2.1")
@@ -46,6 +47,7 @@ MAX_COLUMNS = 1600  # of a relation, PostgreSQL's own
 SERVER = f"Uraniborg/{version('uraniborg')}"
 UNKNOWN_ROWS = 100_000  # taken for a table of which nobody counted them
 TOO_LATE = "run it asynchronously (/tap/async), where it may take longer, or narrow it"
+VOLATILE = ("random(", "now(", "clock_timestamp(")  # of functions whose SQL has other values each time
 PUBLISHER_DID = "curation.publisherdid"  # ObsCore's utype, which a column keeps under any name (OBS-01)
 LateFailures = Literal["told", "raised"]
 
@@ -76,7 +78,7 @@ class Answer:
     resources: tuple[Markup, ...]
     cited: Cited
 
-    def chunks(self, late_failures: LateFailures) -> Iterator[bytes]:
+    def chunks(self, late_failures: LateFailures) -> Generator[bytes]:
         """The document, a piece at a time, in constant memory."""
         try:
             yield from self.writer.write(
@@ -108,6 +110,7 @@ class TapService:
     ) -> None:
         """public_url: where the archive is, for service descriptors in results; publisher: its name; None for none."""
         self._publisher = publisher
+        self._software: str | None = None
         self._fetcher = fetcher
         self._public_url = public_url
         self._pool = pool
@@ -143,12 +146,26 @@ class TapService:
             running,
             maxrec,
             (
-                *_infos(text, maxrec, self.limits.hard_maxrec, user, self._publisher),
+                *_infos(text, maxrec, self.limits.hard_maxrec, user, self.software(), self._publisher),
                 *told,
                 *(info for table in checked.tables() for info in origin_infos(table.table.name, table.table.origin)),
             ),
             descriptors(statement.columns, self._public_url) if self._public_url else (),
+            is_repeatable=_is_repeatable(statement.sql, checked.tables()),
         )
+
+    def look_again(self) -> None:
+        """Ask now what is published, whenever that was asked last."""
+        self._published.look_again()
+
+    def software(self) -> str:
+        """What answers here: this program, and the database as soon as it has told its version."""
+        if self._software is None:
+            database = database_software(self._pool, self._sphere)
+            if database is None:
+                return SERVER
+            self._software = f"{SERVER} {database}"
+        return self._software
 
     def estimate_s(self, parameters: Parameters) -> float | None:
         """Seconds that the query will take by the planner's estimate; None for one with uploads, or that cannot be run.
@@ -298,8 +315,13 @@ class Prepared:
     maxrec: int
     infos: tuple[Info, ...]
     resources: tuple[Markup, ...] = ()
+    is_repeatable: bool = False
 
-    def open(self, *, late_failures: LateFailures = "told") -> Iterator[bytes]:
+    def is_whole(self) -> bool:
+        """Whether all rows have come."""
+        return self.running.ended
+
+    def open(self, *, late_failures: LateFailures = "told") -> Generator[bytes]:
         """Run to the first page, then give the document. late_failures: "told" within it, or "raised"."""
         self.running.open()
         cited = Cited(self.running.columns)
@@ -369,6 +391,12 @@ def _as_postgres_cuts(name: str) -> str:
     return name.encode()[:63].decode(errors="ignore")
 
 
+def _is_repeatable(sql: str, tables: Sequence[PublishedTable]) -> bool:
+    """Whether a query has the same answer until the archive's data change: no chance in it, and nobody's own tables."""
+    schemas = {table.sql.partition(".")[0].strip('"') for table in tables}
+    return schemas <= set(READER_SCHEMAS) and not any(call in sql for call in VOLATILE)
+
+
 def _check_language(parameters: Parameters) -> None:
     language = parameters.single("LANG")
     if language is None:
@@ -380,13 +408,13 @@ def _check_language(parameters: Parameters) -> None:
         raise UsageError(f"REQUEST={request} is not known; TAP has doQuery only, and does not need it")
 
 
-def _infos(text: str, maxrec: int, hard: int, user: User, publisher: str | None) -> tuple[Info, ...]:
+def _infos(text: str, maxrec: int, hard: int, user: User, software: str, publisher: str | None) -> tuple[Info, ...]:
     """What a result says of itself (TAP-25, user needs 2 and 9), by the names of Data Origin in the VO 1.2, table 1."""
     now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     return (
         Info("standardID", "ivo://ivoa.net/std/TAP"),
         *([Info("publisher", publisher)] if publisher else []),
-        Info("server_software", SERVER),
+        Info("server_software", software),
         Info("QUERY", text),
         Info("IDENTITY", "anonymous" if user.is_anonymous else str(user.name)),
         Info("request_date", now, "UTC"),

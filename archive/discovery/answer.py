@@ -1,6 +1,6 @@
 """An answer of a discovery protocol: a statement run as the reader, streamed in the form that was asked for."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 
 from archive.holdings.running import RunningQuery
@@ -32,7 +32,14 @@ class Prepared:
     resources: tuple[Markup, ...] = ()
     table_name: str = "result"
 
-    def open(self) -> Iterator[bytes]:
+    # Searches read what everybody may see, and there is no chance in them.
+    is_repeatable = True
+
+    def is_whole(self) -> bool:
+        """Whether all rows have come."""
+        return self.running.ended
+
+    def open(self) -> Generator[bytes]:
         """Run to the first page, so that most failures still have a status; then the document."""
         self.running.open()
         return self._chunks()
@@ -48,7 +55,7 @@ class Prepared:
         # MAXREC=0 asks for the columns, and nothing was cut (SIA 2.0 §2.1.18).
         return self.maxrec > 0 and self.running.overflow
 
-    def _chunks(self) -> Iterator[bytes]:
+    def _chunks(self) -> Generator[bytes]:
         try:
             yield from self.writer.write(
                 self.running.columns,

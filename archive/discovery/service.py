@@ -61,6 +61,10 @@ class DiscoveryService:
         self._images = OfferedValues(pool, _offered(self.sia), sia.TYPES)
         self._spectra = OfferedValues(pool, _offered(self.ssa), ssa.TYPES)
 
+    def look_again(self) -> None:
+        """Ask now what is published, whenever that was asked last."""
+        self._published.look_again()
+
     def images(self, asked: Parameters, public_url: str) -> Prepared:
         """SIA 2.0: images and cubes."""
         maxrec = asked.maxrec(self.limits.default_maxrec, self.limits.hard_maxrec)

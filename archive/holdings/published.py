@@ -190,15 +190,24 @@ class PublishedTables:
         self._look()
         return self._tables
 
+    def look_again(self) -> None:
+        """Ask now, whenever it was asked last: what is committed is seen."""
+        began = time.monotonic()
+        with self._lock:
+            if self._looked < began:  # else another thread has asked meanwhile
+                self._looked = float("-inf")
+        self._look()
+
     def _look(self) -> None:
         if time.monotonic() - self._looked < self._look_again_s:
             return
         with self._lock:
-            if time.monotonic() - self._looked < self._look_again_s:
+            asked = time.monotonic()
+            if asked - self._looked < self._look_again_s:
                 return
             with self._engine.connect() as connection:
                 generation = tuple(connection.execute(_GENERATION).one())
                 if generation != self._generation:
                     self._tables = read_set(connection, self._engine.connect, former=self._tables)
                     self._generation = generation
-            self._looked = time.monotonic()
+            self._looked = asked
