@@ -43,6 +43,7 @@ from tap.upload import Fetcher
 
 LANGUAGES = ("ADQL", "ADQL-2.0", "ADQL-2.1")
 UPLOAD_SCHEMA = "tap_upload"
+STANDARD_ID = "ivo://ivoa.net/std/TAP"
 MAX_COLUMNS = 1600  # of a relation, PostgreSQL's own
 SERVER = f"Uraniborg/{version('uraniborg')}"
 UNKNOWN_ROWS = 100_000  # taken for a table of which nobody counted them
@@ -412,7 +413,8 @@ def _infos(text: str, maxrec: int, hard: int, user: User, software: str, publish
     """What a result says of itself (TAP-25, user needs 2 and 9), by the names of Data Origin in the VO 1.2, table 1."""
     now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     return (
-        Info("standardID", "ivo://ivoa.net/std/TAP"),
+        Info("standardID", STANDARD_ID),  # DALI 1.1 §4.4.4; the note's name for it is the next
+        Info("service_protocol", STANDARD_ID),
         *([Info("publisher", publisher)] if publisher else []),
         Info("server_software", software),
         Info("QUERY", text),

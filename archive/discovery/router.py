@@ -68,9 +68,8 @@ def sia1_router(declared: Sequence[Parameter]) -> APIRouter:
         """SIA 1.0: images and cubes around a position; FORMAT=METADATA: what this service takes and gives."""
         if wants_metadata(asked):
             return Response(service.older_images_metadata(), media_type="text/xml")
-        return _answered(
-            asking, service, lambda: service.older_images(asked, request.app.state.public_url), "sia", threads
-        )
+        url = request.app.state.public_url
+        return _answered(asks, service, lambda: service.older_images(asked, url), "sia", threads)
 
     return router
 
