@@ -3,17 +3,19 @@
 How a table is told is archive.vo.vosi's.
 """
 
-import zlib
 from collections import OrderedDict
 from collections.abc import Iterator
+from itertools import starmap
 from threading import Lock
+
+import pyarrow as pa
 
 from archive.holdings.published import PublishedTables
 from archive.holdings.table_set import AT_ONCE, Head, TableSet
 from archive.vo.columns import Schema
-from archive.vo.vosi import Detail, table_element, tableset
+from archive.vo.vosi import Detail, column_element, table_element, tableset
 
-QUICKEST = 1  # of zlib's levels; a table's text becomes a tenth or less
+CODEC = pa.Codec("zstd", 1)  # at its quickest; a table's text becomes a tenth or less
 
 
 class TableDocuments:
@@ -23,7 +25,7 @@ class TableDocuments:
         """most_bytes: of tables' texts that are kept, compressed; those that were asked for least recently go."""
         self._published = published
         self._most_bytes = most_bytes
-        self._kept: OrderedDict[tuple[str, int], bytes] = OrderedDict()
+        self._kept: OrderedDict[tuple[str, int], tuple[int, bytes]] = OrderedDict()
         self._bytes = 0
         self._lock = Lock()
 
@@ -40,7 +42,10 @@ class TableDocuments:
             part = heads[start : start + AT_ONCE]
             kept = {head.name: self._find(head) for head in part}
             missing = [head for head in part if kept[head.name] is None]
-            made = {one.table.name: table_element(one.table, "max") for one in tables.whole(missing)}
+            made = {
+                table.name: table_element(table, "max", starmap(column_element, columns))
+                for table, columns in tables.told(missing)
+            }
             for head in part:
                 text = kept[head.name] or made.get(head.name)
                 if text is not None:  # else it has gone meanwhile
@@ -55,13 +60,15 @@ class TableDocuments:
             if packed is None:
                 return None
             self._kept.move_to_end((head.name, head.mark))
-        return zlib.decompress(packed).decode()
+        plain: bytes = CODEC.decompress(packed[1], packed[0], asbytes=True)
+        return plain.decode()
 
     def _keep(self, head: Head, text: str) -> None:
-        packed = zlib.compress(text.encode(), QUICKEST)
+        plain = text.encode()
+        packed = CODEC.compress(plain, asbytes=True)
         with self._lock:
             if (head.name, head.mark) not in self._kept:
-                self._kept[head.name, head.mark] = packed
+                self._kept[head.name, head.mark] = (len(plain), packed)
                 self._bytes += len(packed)
             while self._bytes > self._most_bytes:
-                self._bytes -= len(self._kept.popitem(last=False)[1])
+                self._bytes -= len(self._kept.popitem(last=False)[1][1])

@@ -122,7 +122,13 @@ class TableSet(Mapping[str, Published]):
         return self._heads[name]
 
     def whole(self, heads: Sequence[Head]) -> Iterator[Published]:
-        """These tables with their columns and keys, read by two questions; without those that are gone."""
+        """These tables with their columns and keys; without those that are gone."""
+        for table, columns in self.told(heads):
+            held = tuple(Column(_untyped(name), *told) for name, *told in columns)
+            yield Published(replace(table, columns=held), self._heads[table.name.lower()].published.sql_name)
+
+    def told(self, heads: Sequence[Head]) -> Iterator[tuple[Table, Sequence[tuple[Any, ...]]]]:
+        """The same with the columns as `read_columns` gives them, for who needs no more."""
         if not heads:
             return
         names = [head.name for head in heads]
@@ -130,8 +136,7 @@ class TableSet(Mapping[str, Published]):
             columns, keys = read_columns(connection, names), read_keys(connection, names)
         for head in heads:
             if head.name in columns:
-                held, refers = tuple(columns[head.name]), tuple(keys.get(head.name, ()))
-                yield Published(replace(head.published.table, columns=held, keys=refers), head.published.sql_name)
+                yield replace(head.published.table, keys=tuple(keys.get(head.name, ()))), columns[head.name]
 
 
 _SCHEMAS = select(tap_schema.schemas).order_by(tap_schema.schemas.c.schema_index, tap_schema.schemas.c.schema_name)
@@ -183,13 +188,13 @@ _COLUMNS = b"""
     FROM tap_schema.columns WHERE table_name = ANY(%s) ORDER BY table_name, column_index"""
 
 
-def read_columns(connection: Connection, names: Sequence[str]) -> dict[str, list[Column]]:
-    """The columns of these tables, by table, in their order."""
-    found: dict[str, list[Column]] = {}
+def read_columns(connection: Connection, names: Sequence[str]) -> dict[str, list[tuple[Any, ...]]]:
+    """What is said of the columns of these tables, by table, in their order: as vo.columns.Column, typed name first."""
+    found: dict[str, list[tuple[Any, ...]]] = {}
     # There may be a quarter of a million: by the driver alone, and all of a question at once.
     driver = cast(psycopg.Connection[tuple[Any, ...]], connection.connection.driver_connection)
-    for table, name, *told in driver.cursor(binary=True).execute(_COLUMNS, (list(names),)).fetchall():
-        found.setdefault(table, []).append(Column(_untyped(name), *told))
+    for row in driver.cursor(binary=True).execute(_COLUMNS, (list(names),)).fetchall():
+        found.setdefault(row[0], []).append(row[1:])
     return found
 
 

@@ -115,9 +115,9 @@ def tables_document(schemas: Iterable[Schema], *, detail: Detail = "max") -> Ite
     return tableset((schema, (table_element(table, detail) for table in schema.tables)) for schema in schemas)
 
 
-def table_element(table: Table, detail: Detail = "min") -> Markup:
-    """A table within the tableset."""
-    return element("table", {"type": table.kind}, _table(table, detail))
+def table_element(table: Table, detail: Detail = "min", columns: Iterable[Markup] | None = None) -> Markup:
+    """A table within the tableset. columns: where they are XML already."""
+    return element("table", {"type": table.kind}, _table(table, detail, columns))
 
 
 def tableset(schemas: Iterable[tuple[Schema, Iterable[str]]]) -> Iterator[bytes]:
@@ -141,26 +141,32 @@ def table_document(table: Table) -> bytes:
     return f"{DECLARATION}{root}\n".encode()
 
 
-def _table(table: Table, detail: Detail) -> Iterator[Markup]:
+def _table(table: Table, detail: Detail, columns: Iterable[Markup] | None = None) -> Iterator[Markup]:
     """The content of a table, in the order of VODataService 1.2 §3.3.1."""
     yield element("name", None, table.name)
     yield from _optional(title=table.title, description=table.description, utype=table.utype)
     if table.rows is not None:
         yield element("nrows", None, str(table.rows))
     if detail == "max":
-        yield from map(_column, table.columns)
+        yield from map(_column, table.columns) if columns is None else columns
         yield from map(_foreign_key, table.keys)
 
 
 def _column(column: Column) -> Markup:
-    """A column: put together by hand where no two are alike, for there may be hundreds of thousands."""
-    about = f"<description>{text(column.description)}</description>" if column.description else ""
-    rest = _after_description(
-        column.unit, column.ucd, column.utype, column.datatype, column.arraysize, column.xtype, column.indexed,
-        column.principal,
+    return column_element(
+        column.typed_name, column.datatype, column.arraysize, column.xtype, column.unit, column.ucd, column.utype,
+        column.description, column.principal, column.indexed, column.std,
     )  # fmt: skip
-    opening = STD if column.std else NOT_STD
-    return Markup(f"{opening}{_name(column.typed_name)}{about}{rest}</column>")
+
+
+def column_element(
+    typed_name: str, datatype: str, arraysize: str | None, xtype: str | None, unit: str | None, ucd: str | None,
+    utype: str | None, description: str | None, principal: bool, indexed: bool, std: bool,
+) -> Markup:  # fmt: skip
+    """A column, by the values of vo.columns.Column; put together by hand, for there may be hundreds of thousands."""
+    about = f"<description>{text(description)}</description>" if description else ""
+    rest = _after_description(unit, ucd, utype, datatype, arraysize, xtype, indexed, principal)
+    return Markup(f"{STD if std else NOT_STD}{_name(typed_name)}{about}{rest}</column>")
 
 
 @lru_cache(maxsize=4096)
