@@ -4,6 +4,7 @@ On both databases, through the very server that `uraniborg web` starts.
 """
 
 import io
+import json
 import os
 import subprocess
 import sys
@@ -14,10 +15,14 @@ from email.utils import format_datetime, parsedate_to_datetime
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from xml.etree import ElementTree
 
 import httpx
 import pyarrow as pa
+import pyarrow.ipc
+import pyarrow.parquet as pq
 import pytest
+from astropy.io import fits
 from astropy.io.votable import parse
 from astropy.io.votable.dataorigin import extract_data_origin
 from click.testing import CliRunner
@@ -47,7 +52,7 @@ COLUMNS = (
 @pytest.fixture(scope="module")
 def archive(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """An archive that keeps answers, with cat.stars of ten rows."""
-    options = {"tap__keep_s": 60.0, "tap__keep_answer_kib": 64, "title": "Stjerneborg"}
+    options = {"tap__max_query_kib": 64, "tap__keep_s": 60.0, "tap__keep_answer_kib": 64, "title": "Stjerneborg"}
     with served(postgres, tmp_path_factory.mktemp("truth"), **options) as running:
         publish(running, "cat.stars", 10, ORIGIN)
         with running.archive.engines.begin("writer") as connection:
@@ -126,6 +131,40 @@ def test_the_rows_are_counted_as_they_were_given(archive: Served) -> None:
         assert [value for value, _ in told["QUERY_STATUS"]] == status
 
 
+def status_of(form: str, body: bytes) -> str:
+    """Whether rows were cut, as each format says it, by a reader of its own."""
+    if form == "json":
+        return str(json.loads(body)["status"])
+    if form == "fits":
+        return str(fits.getheader(io.BytesIO(body), 1).get("QSTATUS", "OK"))
+    if form == "parquet":
+        header = pq.read_metadata(pa.BufferReader(body)).metadata[b"IVOA.VOTable-Parquet.content"]
+        return "OVERFLOW" if b'value="OVERFLOW"' in header else "OK"
+    with pa.ipc.open_stream(body) as stream:
+        said = [batch.custom_metadata for batch in stream.iter_batches_with_custom_metadata() if batch.custom_metadata]
+    return said[-1][b"QUERY_STATUS"].decode() if said else "OK"
+
+
+@pytest.mark.parametrize("form", ["json", "fits", "parquet", "arrow"])
+def test_a_cut_is_told_exactly_where_rows_were_cut_in_every_format(archive: Served, form: str) -> None:
+    for top, there in (("", 10), ("TOP 9 ", 9), ("TOP 11 ", 10)):
+        for maxrec in (0, there - 1, there, there + 1):
+            answer = get(archive, f"SELECT {top}* FROM cat.stars", FORMAT=form, MAXREC=str(maxrec))
+            wanted = "OVERFLOW" if maxrec < there else "OK"
+            assert status_of(form, answer.content) == answer.headers["x-query-status"] == wanted, (top, maxrec)
+
+
+def test_a_query_that_is_too_long_is_413_and_a_token_that_is_none_401(archive: Served) -> None:
+    for letters, told in ((70_000, "65536 bytes"), (140_000, "larger than is taken")):
+        long = archive.query(f"SELECT id FROM cat.stars WHERE 'a' = '{'a' * letters}'")
+        assert long.status_code == 413
+        assert 'value="ERROR"' in long.text
+        assert told in long.text
+    unknown = get(archive, "SELECT id FROM cat.stars", headers={"Authorization": "Bearer nobody"})
+    assert unknown.status_code == 401
+    assert 'value="ERROR"' in unknown.text and "Bearer" in unknown.headers["www-authenticate"]
+
+
 def test_a_limit_beyond_the_services_own_is_cut_to_it_and_told(archive: Served) -> None:
     told = infos(get(archive, "SELECT TOP 1 id FROM cat.stars", FORMAT="votable", MAXREC="999999999"))
     assert told["MAXREC"][0][0] == "20000000"
@@ -195,6 +234,16 @@ def test_the_tableset_is_another_after_a_publication_and_after_a_drop(archive: S
     with archive.archive.engines.begin("writer") as connection:
         published.withdraw(connection, "cat.passing")
     assert told() == (etag, False)
+
+
+def test_geometry_and_functions_are_told_under_both_spellings_of_their_ivoid(archive: Served) -> None:
+    """ADQL-30: clients of TAPRegExt 1.0 know the one, ADQL 2.1 writes the other."""
+    root = ElementTree.fromstring(httpx.get(f"{archive.url}/tap/capabilities").content)
+    told = {each.get("type"): [form.text for form in each.iter("form")] for each in root.iter("languageFeatures")}
+    for kind in ("adqlgeo", "udf"):
+        older = told[f"ivo://ivoa.net/std/TAPRegExt#features-{kind}"]
+        assert len(older) > 10
+        assert told[f"ivo://ivoa.net/std/tapregext#features-{kind}"] == older
 
 
 # ---- answers that are given again
