@@ -26,12 +26,13 @@ from archive.vo.capability import (
 )
 from archive.vo.conditional import answered, document
 from archive.vo.errors import NotFoundError
+from archive.vo.origin import SOFTWARE
 from archive.vo.routes import DaliRoute, PlainRoute, provided
 from archive.vo.streaming import StreamedResponse
 from archive.vo.vosi import MEDIA_TYPE, Detail, table_document
 from tap import jobs, router
 from tap.adql.geometry import feature_list
-from tap.service import SERVER, Limits
+from tap.service import Limits
 
 PATH = "/tap"
 VERSIONS = (("2.0", "ivo://ivoa.net/std/ADQL#v2.0"), ("2.1", "ivo://ivoa.net/std/ADQL#v2.1"))
@@ -46,7 +47,7 @@ def tables(
     request: Request, published: Tables, documents: Documents, detail: Annotated[Detail, Query()] = "max"
 ) -> Response:
     """VOSI 1.1 §3.3: every table, a few at a time (VOSI-03)."""
-    validators = published.tables().validators(SERVER, detail)
+    validators = published.tables().validators(SOFTWARE, detail)
     return answered(
         request, validators, lambda: StreamedResponse(lambda: documents.document(detail), media_type=MEDIA_TYPE)
     )

@@ -8,7 +8,6 @@ from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from importlib.metadata import version
 from itertools import chain
 from types import MappingProxyType
 from typing import BinaryIO, Literal
@@ -29,14 +28,15 @@ from archive.vo.descriptors import links_descriptor
 from archive.vo.errors import ArchiveError, QueryTimeoutError, TooLargeError, UsageError
 from archive.vo.formats import Writer
 from archive.vo.markup import Markup
+from archive.vo.origin import SOFTWARE
 from archive.vo.tables.uploaded import read_upload
+from archive.vo.tally import Tally
 from archive.vo.votable import Info, UploadedTable, field_ids, origin_infos
 from tap.adql.meanings import CheckedQuery
 from tap.adql.names import PublishedSchema, PublishedTable, check
 from tap.adql.nodes import Query
 from tap.adql.parser import parse
 from tap.adql.postgres import translate
-from tap.cited import Cited
 from tap.estimate import estimate, explained, plan_of
 from tap.self_test import database_software
 from tap.upload import Fetcher
@@ -45,7 +45,6 @@ LANGUAGES = ("ADQL", "ADQL-2.0", "ADQL-2.1")
 UPLOAD_SCHEMA = "tap_upload"
 STANDARD_ID = "ivo://ivoa.net/std/TAP"
 MAX_COLUMNS = 1600  # of a relation, PostgreSQL's own
-SERVER = f"Uraniborg/{version('uraniborg')}"
 UNKNOWN_ROWS = 100_000  # taken for a table of which nobody counted them
 TOO_LATE = "run it asynchronously (/tap/async), where it may take longer, or narrow it"
 VOLATILE = ("random(", "now(", "clock_timestamp(")  # of functions whose SQL has other values each time
@@ -77,20 +76,20 @@ class Answer:
     running: RunningQuery
     infos: tuple[Info, ...]
     resources: tuple[Markup, ...]
-    cited: Cited
+    tally: Tally
 
     def chunks(self, late_failures: LateFailures) -> Generator[bytes]:
         """The document, a piece at a time, in constant memory."""
         try:
             yield from self.writer.write(
                 self.running.columns,
-                self.cited.seen(self.running.batches()),
+                self.tally.seen(self.running.batches()),
                 infos=self.infos,
                 overflow=lambda: self.running.overflow,
                 table_name="result",
                 resources=self.resources,
                 late_failures=late_failures,
-                trailing=lambda: (Info("rows", str(self.running.rows), "rows of this table"), *self.cited.infos()),
+                trailing=self.tally.infos,
             )
         finally:
             self.running.close()
@@ -164,8 +163,8 @@ class TapService:
         if self._software is None:
             database = database_software(self._pool, self._sphere)
             if database is None:
-                return SERVER
-            self._software = f"{SERVER} {database}"
+                return SOFTWARE
+            self._software = f"{SOFTWARE} {database}"
         return self._software
 
     def estimate_s(self, parameters: Parameters) -> float | None:
@@ -325,8 +324,8 @@ class Prepared:
     def open(self, *, late_failures: LateFailures = "told") -> Generator[bytes]:
         """Run to the first page, then give the document. late_failures: "told" within it, or "raised"."""
         self.running.open()
-        cited = Cited(self.running.columns)
-        return Answer(self.writer, self.running, self.infos, self.resources, cited).chunks(late_failures)
+        tally = Tally(self.running.columns)
+        return Answer(self.writer, self.running, self.infos, self.resources, tally).chunks(late_failures)
 
     def headers(self) -> dict[str, str]:
         """What is known of the answer when it begins."""

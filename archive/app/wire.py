@@ -9,7 +9,6 @@ import re
 import time
 import uuid
 from collections.abc import Iterable, MutableMapping
-from importlib.metadata import version
 from typing import Any, Protocol
 from urllib.parse import quote
 
@@ -17,6 +16,7 @@ import structlog
 from anyio import to_thread
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from archive.vo.origin import SOFTWARE
 from archive.vo.streaming import GZIP_LEVEL, content_coding
 
 access_log = structlog.get_logger("uraniborg.access")
@@ -26,7 +26,7 @@ EXPOSED = (
     "X-VO-Authenticated, X-Request-ID, X-Maxrec, X-Query-Status"
 )
 ALLOWED = "Authorization, Content-Type, Range, If-Modified-Since, If-None-Match, If-Range, X-Request-ID"
-SERVER = f"Uraniborg/{version('uraniborg')}".encode()
+SERVER = SOFTWARE.encode()
 _OWN_HEAD = ("/files/", "/headers/", "/previews/", "/thumbnails/")  # these answer HEAD themselves
 _IDS = (*_OWN_HEAD, "/datasets/")  # below these a path is an identifier, slashes and all
 MIN_GZIP_BYTES = 500  # below this an answer is one packet either way

@@ -8,6 +8,8 @@ from archive.vo.columns import Column
 from archive.vo.dali import Parameters, status_headers
 from archive.vo.formats import Writer, writer_for
 from archive.vo.markup import Markup
+from archive.vo.origin import SOFTWARE
+from archive.vo.tally import Tally
 from archive.vo.votable import Info
 
 TABLEDATA = writer_for("votable/td")  # the default: Aladin, SPLAT and CASSIS read it too
@@ -56,14 +58,16 @@ class Prepared:
         return self.maxrec > 0 and self.running.overflow
 
     def _chunks(self) -> Generator[bytes]:
+        tally = Tally(self.running.columns)
         try:
             yield from self.writer.write(
                 self.running.columns,
-                self.running.batches(),
+                tally.seen(self.running.batches()),
                 infos=self.infos,
                 overflow=self._overflow,
                 table_name=self.table_name,
                 resources=self.resources,
+                trailing=tally.infos,
             )
         finally:
             self.running.close()
@@ -77,13 +81,14 @@ def writer(asked: Parameters, default: str) -> Writer:
     return writer_for(wanted)
 
 
-def infos(standard: Sequence[Info], asked: Parameters, maxrec: int, at: str) -> tuple[Info, ...]:
-    """What an answer says of itself (user needs 2 and 9). at: the time, ISO 8601."""
+def infos(standard: Sequence[Info], asked: Parameters, maxrec: int, at: str, publisher: str) -> tuple[Info, ...]:
+    """What an answer says of itself (user needs 2 and 9; Data Origin in the VO 1.2, table 1). at: ISO 8601."""
     request = "&".join(f"{name}={value}" for name, value in asked.items())
     return (
         *standard,
-        Info("SERVER", "Uraniborg"),
+        Info("publisher", publisher),
+        Info("server_software", SOFTWARE),
         Info("REQUEST", request[:4096]),
-        Info("TIMESTAMP", at),
+        Info("request_date", at, "UTC"),
         Info("MAXREC", str(maxrec), "rows at the most"),
     )

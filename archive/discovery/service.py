@@ -18,7 +18,7 @@ from archive.vo.dali import Parameters
 from archive.vo.descriptors import Input, links_descriptor, service_descriptor
 from archive.vo.errors import NotFoundError
 from archive.vo.markup import Markup
-from archive.vo.votable import Info, field_ids
+from archive.vo.votable import Info, field_ids, origin_infos
 
 VOTABLE = "application/x-votable+xml"
 SIA1, SSA = Info("SERVICE_PROTOCOL", "1.0", "SIAP"), Info("SERVICE_PROTOCOL", "1.1", "SSAP")
@@ -75,7 +75,7 @@ class DiscoveryService:
             writer,
             self._running(statement, maxrec),
             maxrec,
-            answer.infos([Info("standardID", sia.STANDARD_ID)], asked, maxrec, now()),
+            answer.infos([Info("standardID", sia.STANDARD_ID)], asked, maxrec, now(), self._publisher),
             (_links(statement.columns, public_url), this),
         )
 
@@ -88,7 +88,7 @@ class DiscoveryService:
             writer,
             self._running(statement, maxrec),
             maxrec,
-            answer.infos([SIA1], asked, maxrec, now()),
+            answer.infos([SIA1], asked, maxrec, now(), self._publisher),
             (_links(statement.columns, public_url),),
         )
 
@@ -107,7 +107,7 @@ class DiscoveryService:
             writer,
             self._running(statement, maxrec),
             maxrec,
-            answer.infos([SSA], asked, maxrec, now()),
+            answer.infos([SSA], asked, maxrec, now(), self._publisher),
             (_links(statement.columns, public_url),),
         )
 
@@ -127,7 +127,10 @@ class DiscoveryService:
             writer,
             self._running(statement, maxrec),
             maxrec,
-            answer.infos([Info("standardID", scs.STANDARD_ID)], asked, maxrec, now()),
+            (
+                *answer.infos([Info("standardID", scs.STANDARD_ID)], asked, maxrec, now(), self._publisher),
+                *origin_infos(published.table.name, published.table.origin),
+            ),
             table_name=published.table.name,
         )
 

@@ -5,7 +5,10 @@ How a VOTable tells it is archive.vo.votable.info's.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from importlib.metadata import version
 from typing import Self
+
+SOFTWARE = f"Uraniborg/{version('uraniborg')}"  # what answers here
 
 
 @dataclass(frozen=True, slots=True)
