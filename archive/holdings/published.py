@@ -24,6 +24,7 @@ __all__ = [
     "withdraw",
 ]  # fmt: skip
 
+OWN = "user_"  # how the schemas of users' own tables begin
 READER_SCHEMAS = ("ivoa", "pub", "tap_schema", "cat")  # what lies in them, the reader role may read
 
 
@@ -34,14 +35,12 @@ def quoted(name: str) -> str:
 
 def publish_declared(connection: Connection) -> None:
     """Write the tables that every archive publishes; repeatable, and those that are there already are left alone."""
-    there = {
-        one.table.name: replace(one, table=replace(one.table, origin=UNKNOWN)) for one in read_set(connection).every()
-    }
+    there = read_set(connection)
     changed = [
         (index, table)
         for schema in SCHEMAS
         for index, table in enumerate(schema.tables)
-        if there.get(table.name) != Published(table, PUBLISHED_SQL.get(table.name, quoted(table.name)))
+        if not _is_declared(there.get(table.name), table)
     ]
     for index, schema in enumerate(SCHEMAS):
         row = {
@@ -60,6 +59,12 @@ def publish_declared(connection: Connection) -> None:
             _write_keys(connection, table)
 
 
+def _is_declared(found: Published | None, table: Table) -> bool:
+    """Whether a table is published as it is declared; what an operator said of its origin is theirs."""
+    declared = Published(table, PUBLISHED_SQL.get(table.name, quoted(table.name)))
+    return found is not None and replace(found, table=replace(found.table, origin=UNKNOWN)) == declared
+
+
 def publish(
     connection: Connection,
     table: Table,
@@ -74,7 +79,7 @@ def publish(
     What was known of its origin stays where the table says nothing of it: a new version is cited as the former was.
     """
     origin = _strike(connection, table.name) | table.origin.items()
-    append_event(connection, PUBLISHED, file_id, detail={"table": table.name})
+    _tell(connection, PUBLISHED, table.name, file_id)
     connection.execute(
         insert(tap_schema.tables).values(
             schema_name=table.schema,
@@ -124,7 +129,7 @@ def publish(
 def withdraw(connection: Connection, table_name: str) -> None:
     """Take a table out of TAP_SCHEMA; the relation itself is the caller's."""
     _strike(connection, table_name)
-    append_event(connection, UNPUBLISHED, detail={"table": table_name})
+    _tell(connection, UNPUBLISHED, table_name)
 
 
 def set_origin(connection: Connection, table_name: str, origin: Origin) -> None:
@@ -135,7 +140,13 @@ def set_origin(connection: Connection, table_name: str, origin: Origin) -> None:
         raise NotFoundError(f"there is no table {table_name}")
     touched = update(tap_schema.tables).where(tap_schema.tables.c.table_name == table_name)
     connection.execute(touched.values(table_name=table_name))  # by which other processes see that it is another
-    append_event(connection, PUBLISHED, detail={"table": table_name})
+    _tell(connection, PUBLISHED, table_name)
+
+
+def _tell(connection: Connection, kind: str, table_name: str, file_id: str | None = None) -> None:
+    """The event of a change, in the feed that everybody reads: not of users' own tables."""
+    if not table_name.startswith(OWN):
+        append_event(connection, kind, file_id, detail={"table": table_name})
 
 
 def _strike(connection: Connection, table_name: str) -> dict[str, str]:
