@@ -55,7 +55,7 @@ def archive(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> Ite
     options = {"tap__max_query_kib": 64, "tap__keep_s": 60.0, "tap__keep_answer_kib": 64, "title": "Stjerneborg"}
     with served(postgres, tmp_path_factory.mktemp("truth"), **options) as running:
         publish(running, "cat.stars", 10, ORIGIN)
-        publish(running, "cat.second", 1, ORIGIN)
+        publish(running, "cat.twins", 1, ORIGIN)
         with running.archive.engines.begin("writer") as connection:
             hold(connection, "sky/a.fits", bib_reference="2016A&A...594A..91L", obs_collection="spectra")
             hold(connection, "sky/b.fits", bib_reference="2016A&A...594A..91L", obs_collection="spectra")
@@ -115,7 +115,7 @@ def test_a_result_tells_query_identity_time_software_rows_limit_and_what_to_cite
     assert "20000000" in told["MAXREC"][0][1]
     assert told["rows"] == [("3", "rows of this table")]
     assert told["citation"][0][1].startswith("cat.stars:")
-    both = json.loads(get(archive, "SELECT a.id FROM cat.stars a, cat.second b", FORMAT="json").content)["info"]
+    both = json.loads(get(archive, "SELECT a.id FROM cat.stars a, cat.twins b", FORMAT="json").content)["info"]
     assert both["creator"] == ["Brahe, T."] * 2
 
 
