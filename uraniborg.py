@@ -76,6 +76,7 @@ def tap_service(archive: "OpenedArchive") -> "TapService":
         tap_limits(archive.settings),
         fetcher,
         archive.settings.public_url,
+        archive.settings.title,
         archive.own_views,
     )
 
@@ -177,11 +178,14 @@ def create_app(settings: Settings, archive: "OpenedArchive | None" = None) -> "A
     from archive.discovery import protocol as discovery
     from archive.discovery.service import DiscoveryService
     from archive.holdings.published import PublishedTables
+    from archive.holdings.state import DataState
+    from archive.holdings.table_documents import TableDocuments
     from archive.jobs.service import JobService
     from archive.portal import router as portal
     from archive.registry.feed import Feed
     from archive.registry.router import router as registry
     from archive.served import ServedProtocol
+    from archive.vo.answers import Answers
     from archive.vo.capability import Limit
     from archive.vo.dali import RequestLimits
     from datalink import protocol as datalink
@@ -191,6 +195,7 @@ def create_app(settings: Settings, archive: "OpenedArchive | None" = None) -> "A
     from storage.service import ObjectStore
     from tap import protocol as tap
     from tap.own_tables import OwnTablesService
+    from tap.self_test import self_test
     from tap.service import TapService
 
     archive = archive or OpenedArchive(settings)
@@ -222,6 +227,13 @@ def create_app(settings: Settings, archive: "OpenedArchive | None" = None) -> "A
         Shelf: Shelf(settings.hips_path),
         Feed: Feed(writer, max_events=settings.registry.max_events),
         PublishedTables: archive.published,
+        TableDocuments: TableDocuments(archive.published),
+        Answers: Answers(
+            DataState(writer).now,
+            keep_s=settings.tap.keep_s,
+            answer_bytes=settings.tap.keep_answer_kib * KiB,
+            all_bytes=settings.tap.keep_mib * MiB,
+        ),
         RequestLimits: RequestLimits(
             body_bytes=settings.server.max_body_mib * MiB,
             value_bytes=2 * settings.tap.max_query_kib * KiB,  # TAP itself says what is too long
@@ -229,7 +241,12 @@ def create_app(settings: Settings, archive: "OpenedArchive | None" = None) -> "A
         **portal_services(archive, queries, links),
     }
     protocols = (
-        tap.protocol(tap_limits(settings), async_s=async_s, retention_s=retention),
+        tap.protocol(
+            tap_limits(settings),
+            async_s=async_s,
+            retention_s=retention,
+            failed=self_test(archive.reader_pool, archive.sphere).failed,
+        ),
         *datalink.protocols(),
         *discovery.protocols(searches.limits),
         *hips.protocols(),

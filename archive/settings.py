@@ -140,6 +140,14 @@ class Tap(Section):
     )
     max_depth: int = Field(64, ge=10, le=500, description="nesting of a query")
     max_query_kib: int = Field(1024, ge=1, description="length of a query, KiB")
+    keep_s: float = Field(
+        0.0,
+        ge=0,
+        description="seconds that a web process answers the same anonymous GET again from memory, of searches too, "
+        "unless anything has changed; 0: never",
+    )
+    keep_mib: int = Field(32, ge=1, description="all answers that a web process keeps, before compression, MiB")
+    keep_answer_kib: int = Field(1024, ge=1, description="the largest answer that is kept, before compression, KiB")
     threads: int = Field(
         32, ge=1, le=1000, description="synchronous queries that a web process runs, or lets wait for a connection"
     )

@@ -8,10 +8,11 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from email.utils import format_datetime, parsedate_to_datetime
+from email.utils import format_datetime
 from urllib.parse import quote
 
 from archive.holdings.queries import HeldFile
+from archive.vo.conditional import http_date, not_modified
 
 _RANGE = re.compile(r"bytes=([0-9]*)-([0-9]*)", re.IGNORECASE)
 _DIGITS = 18  # of a position that a file may have; what is longer lies beyond any end
@@ -100,17 +101,13 @@ def _is_another(file: HeldFile, request: Mapping[str, str]) -> bool:
     tags = request.get("if-match")
     if tags is not None:
         return tags.strip() != "*" and _etag(file) not in [tag.strip() for tag in tags.split(",")]
-    since = _date(request.get("if-unmodified-since"))
+    since = http_date(request.get("if-unmodified-since"))
     return since is not None and _modified(file) > since
 
 
 def _unchanged(file: HeldFile, request: Mapping[str, str]) -> bool:
     """If-None-Match comes before If-Modified-Since (RFC 9110 §13.2.2)."""
-    tags = request.get("if-none-match")
-    if tags is not None:
-        return tags.strip() == "*" or _etag(file) in [tag.strip().removeprefix("W/") for tag in tags.split(",")]
-    since = _date(request.get("if-modified-since"))
-    return since is not None and _modified(file) <= since
+    return not_modified(request, _etag(file), _modified(file))
 
 
 def _range_still_holds(file: HeldFile, request: Mapping[str, str]) -> bool:
@@ -118,14 +115,4 @@ def _range_still_holds(file: HeldFile, request: Mapping[str, str]) -> bool:
     condition = request.get("if-range")
     if condition is None:
         return True
-    return condition.strip() == _etag(file) or _date(condition) == _modified(file)
-
-
-def _date(text: str | None) -> datetime | None:
-    if not text:
-        return None
-    try:
-        moment = parsedate_to_datetime(text)
-    except (ValueError, OverflowError):
-        return None
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
+    return condition.strip() == _etag(file) or http_date(condition) == _modified(file)

@@ -15,6 +15,7 @@ from pkgutil import iter_modules
 from typing import Any
 
 from docutils.nodes import Node
+from psycopg_pool import ConnectionPool
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
@@ -56,7 +57,7 @@ def openapi() -> dict[str, Any]:
         chosen = Loaded.load(Path(folder), {**options, "database.sphere": "plain"}).settings
         volume(chosen, create=True)
         archive = OpenedArchive(chosen)
-        archive.reader_pool = None  # type: ignore[assignment]  # it would begin to look for its database
+        archive.reader_pool = ConnectionPool(open=False)  # an open one would begin to look for its database
         app: Any = uraniborg.create_app(chosen, archive)
         while not hasattr(app, "openapi"):
             app = app._app  # the layers that every request goes through

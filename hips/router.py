@@ -3,8 +3,9 @@
 from typing import Annotated
 
 from fastapi import APIRouter, Request
-from fastapi.responses import FileResponse, PlainTextResponse, Response
+from fastapi.responses import FileResponse, Response
 
+from archive.vo.conditional import document
 from archive.vo.errors import NotFoundError
 from archive.vo.routes import PlainRoute, provided
 from hips import properties
@@ -33,11 +34,8 @@ Shelved = Annotated[Shelf, provided(Shelf)]
 def hipslist(request: Request, shelf: Shelved) -> Response:
     """HiPS 1.0 §5.1: all surveys that are published here, a record each."""
     url = request.app.state.public_url
-    return PlainTextResponse(
-        properties.node_list(each.properties(url) for each in shelf.all_published()),
-        headers={"Cache-Control": REST_FRESH},
-        media_type=TEXT,
-    )
+    told = properties.node_list(each.properties(url) for each in shelf.all_published())
+    return document(request, told.encode(), TEXT)
 
 
 @files_router.get("/hips/{name}", operation_id="hips_page")
@@ -56,9 +54,9 @@ def survey_file(request: Request, name: str, path: str, shelf: Shelved) -> Respo
     headers = {"ETag": f'"{found.build_id}"', "Cache-Control": TILES_FRESH if is_tile else REST_FRESH}
     url = request.app.state.public_url
     if path == "properties":
-        # It tells the public URL, which may change while the build does not: it has no validator.
+        # It tells the public URL, which may change while the build does not: its validator is its own.
         told = properties.document(found.properties(url))
-        return PlainTextResponse(told, headers={"Cache-Control": REST_FRESH}, media_type=TEXT)
+        return document(request, told.encode(), TEXT)
     if path == "index.html":
         return _page(found, url)
     if headers["ETag"] in request.headers.get("if-none-match", ""):

@@ -1,6 +1,7 @@
 """`uraniborg demo`: a small real sky, ingested and served, from nothing, with one command."""
 
 import time
+import tomllib
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,6 +11,9 @@ import click
 from archive.app.context import Context
 from archive.app.processes import serve
 from archive.app.setup import prepare
+from archive.database.engines import Engines
+from archive.holdings.queries import published_tables
+from ingest import tables
 from ingest.commands import ingest_all, require_folder
 from ingest.opening import ingest_service
 from ingest.parallel import Parallel
@@ -78,6 +82,7 @@ def demo_command(context: Context, port: int | None, host: str | None, no_serve:
     )
     counts = Counter(report.outcome.replace("_", " ") for report in reports)
     click.echo("  " + ", ".join(f"{number} {outcome}" for outcome, number in counts.items()))
+    cite(archive.engines, {Path(report.path).name: report.file_id for report in reports if report.file_id})
     _make_hips({Path(report.path).name: report.file_id for report in reports if report.file_id})
     if no_serve:
         return
@@ -94,6 +99,15 @@ def demo_command(context: Context, port: int | None, host: str | None, no_serve:
         )
 
     raise SystemExit(serve(context, ready=ready))
+
+
+def cite(engines: Engines, file_ids: Mapping[str, str]) -> None:
+    """Say how the demo's catalogues are cited: demo/origins.toml, by the names of their files."""
+    origins = tomllib.loads((DEMO_DATA.parent / "origins.toml").read_text(encoding="utf-8"))
+    with engines.begin("writer") as connection:
+        for file, items in origins.items():
+            for table in published_tables(connection, file_ids.get(file, "")):
+                tables.cite(connection, table, items)
 
 
 def _make_hips(file_ids: Mapping[str, str]) -> None:

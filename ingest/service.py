@@ -22,6 +22,7 @@ from archive.holdings.model import DataProduct, StoredFile
 from archive.holdings.previews import is_pictured
 from archive.sphere.sphere import Sphere
 from archive.vo.errors import ArchiveError
+from archive.vo.origin import Origin
 from ingest import failures
 from ingest.catalogues.model import Catalogue
 from ingest.describe import describe_path
@@ -226,7 +227,10 @@ class IngestService:
             return (Finding("info", "table_not_public", "table", "its rows are not published: the file is not public"),)
         wanted, file_id = catalogue.table.name, product.file_id
         name = catalogues.name_for(connection, wanted, file_id)
-        table = replace(catalogue.table, name=name)
+        # What the file says of its own origin, else of the product that it is.
+        known = {"creator": product.obs_creator_name, "article": product.bib_reference}
+        origin = Origin.from_items(known | catalogue.table.origin.items())
+        table = replace(catalogue.table, name=name, origin=origin)
         catalogues.create(connection, table, catalogue.batches, self._sphere, reader=self._reader_role, file_id=file_id)
         if name == wanted:
             return ()

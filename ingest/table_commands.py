@@ -1,10 +1,30 @@
 """`uraniborg table`: tables published from files, listed, described, dropped."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import click
 
 from archive.app.context import Context
+from archive.vo.origin import Origin
+
+_ORIGIN = (
+    ("creator", "Authors, as they are to be cited."),
+    ("citation", "Identifier to cite: the data's DOI."),
+    ("article", "Bibcode or DOI of the article to cite."),
+    ("reference_url", "Landing page."),
+    ("resource_version", "Version of the data."),
+    ("rights", "Licence, in words."),
+    ("rights_uri", "Licence, as a URI of SPDX or Creative Commons."),
+)
+
+
+def _origin_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """An option an item of an origin."""
+    for name, about in reversed(_ORIGIN):
+        command = click.option(f"--{name.replace('_', '-')}", name, metavar="TEXT", help=about)(command)
+    return command
 
 
 @click.group("table")
@@ -17,18 +37,23 @@ def table_commands() -> None:
 @click.option("--name", required=True, help="Name of the table, such as cat.stars.")
 @click.option("--ra", help="Column of the main position's right ascension, by its name in the file.")
 @click.option("--dec", help="Column of its declination.")
+@_origin_options
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.pass_obj
-def publish_command(context: Context, file: Path, name: str, ra: str | None, dec: str | None, yes: bool) -> None:
+def publish_command(
+    context: Context, /, file: Path, name: str, ra: str | None, dec: str | None, yes: bool, **origin: str | None
+) -> None:
     """Publish the table in FILE (FITS, VOTable, CSV, TSV, ECSV, Parquet), or publish it anew.
 
-    What changes is shown first. Queries see the former table until the new one is there, whole.
+    What changes is shown first. Queries see the former table until the new one is there, whole. Where it comes from and
+    how it is cited (--creator to --rights-uri) is told in every result; what is not given stays as it was, or as the
+    file has it.
     """
     from ingest import tables
 
     if (ra is None) != (dec is None):
         raise click.UsageError("--ra and --dec go together")
-    catalogue = tables.read(file, tables.checked_name(name), ra=ra, dec=dec)
+    catalogue = tables.read(file, tables.checked_name(name), ra=ra, dec=dec, origin=Origin.from_items(origin))
     archive = context.archive
     with archive.engines.writer.connect() as connection:
         old = tables.current(connection, catalogue.table.name)
@@ -77,8 +102,28 @@ def describe_command(context: Context, name: str) -> None:
     for about in (table.title, table.description):
         if about:
             click.echo(about)
+    for item, value in table.origin.items().items():
+        click.echo(f"{item}: {value}")
     for column in table.columns:
         click.echo(f"  {tables.described(column)}" + ("  (indexed)" if column.indexed else ""))
+
+
+@table_commands.command("cite")
+@click.argument("name")
+@_origin_options
+@click.pass_obj
+def cite_command(context: Context, /, name: str, **origin: str | None) -> None:
+    """Say where a published table comes from and how it is cited; every result from it tells so.
+
+    What is not given stays as it was; an empty text takes an item away.
+    """
+    from ingest import tables
+
+    given = {item: value for item, value in origin.items() if value is not None}
+    with context.archive.engines.begin("writer") as connection:
+        told = tables.cite(connection, name, given)
+    for item, value in told.items().items():
+        click.echo(f"{item}: {value}")
 
 
 @table_commands.command("drop")

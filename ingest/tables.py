@@ -4,7 +4,7 @@ Reading and describing are ingest.catalogues'; the relation and TAP_SCHEMA are a
 to a file of the holdings changes with that file, and with nothing else.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import fields, replace
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from archive.holdings.tables import arc
 from archive.sphere.sphere import Sphere
 from archive.vo.columns import Column, Table
 from archive.vo.errors import NotFoundError, UsageError
+from archive.vo.origin import UNKNOWN, Origin
 from archive.vo.tables.source import SourceTable
 from ingest.catalogues.model import Catalogue
 from ingest.catalogues.names import identifier
@@ -37,15 +38,21 @@ def checked_name(name: str) -> str:
     return f"{SCHEMA}.{table}"
 
 
-def read(path: Path, name: str, *, ra: str | None = None, dec: str | None = None) -> Catalogue:
-    """The catalogue in a file. ra, dec: the columns of the main position, by their names in the file."""
+def read(
+    path: Path, name: str, *, ra: str | None = None, dec: str | None = None, origin: Origin = UNKNOWN
+) -> Catalogue:
+    """The catalogue in a file. ra, dec: the columns of the main position, by their names in the file.
+
+    origin: what is known of it beside what the file says.
+    """
     source = source_table(path)
     if ra is not None and dec is not None:
         source = _positioned(source, ra, dec)
     catalogue = catalogue_of(source, name)
     if ra is not None and catalogue.ra is None:
         raise UsageError(f"{ra} and {dec} hold no position: their units must be degrees, hours, radians or sexagesimal")
-    return catalogue
+    known = Origin.from_items(catalogue.table.origin.items() | origin.items())
+    return replace(catalogue, table=replace(catalogue.table, origin=known))
 
 
 def _positioned(source: SourceTable, ra: str, dec: str) -> SourceTable:
@@ -76,6 +83,8 @@ def differences(old: Table | None, new: Table) -> Iterator[str]:
             )
             if before != after
         )  # fmt: skip
+    former, now = (table.origin.items() if table else {} for table in (old, new))
+    yield from (f"~ {item}: {former.get(item)} -> {now[item]}" for item in now if former.get(item) != now[item])
     before = {column.name: column for column in old.columns} if old else {}
     for column in new.columns:
         if column.name not in before:
@@ -101,15 +110,15 @@ def described(column: Column) -> str:
 
 def find(connection: Connection, name: str) -> Table:
     """A published table; NotFoundError."""
-    found = next((each for each in tables(connection) if each.name.lower() == name.lower()), None)
+    found = published.read_set(connection).get(name.lower())
     if found is None:
         raise NotFoundError(f"there is no table {name}; `uraniborg table list` has those there are")
-    return found
+    return found.table
 
 
-def tables(connection: Connection) -> Sequence[Table]:
+def tables(connection: Connection) -> Iterator[Table]:
     """Every published table."""
-    return [one.table for _, each in published.read_published(connection) for one in each]
+    return (one.table for one in published.read_set(connection).every())
 
 
 def current(connection: Connection, name: str) -> Table | None:
@@ -134,6 +143,15 @@ def publish(connection: Connection, catalogue: Catalogue, sphere: Sphere, *, rea
     lock(connection, f"table {name}")
     current(connection, name)
     return catalogues.create(connection, catalogue.table, catalogue.batches, sphere, reader=reader, file_id=None)
+
+
+def cite(connection: Connection, name: str, items: Mapping[str, str]) -> Origin:
+    """Change what is told of a table's origin; an empty text takes an item away. Gives what is told from now on."""
+    table = find(connection, name)
+    origin = Origin.from_items(table.origin.items() | dict(items))
+    if origin != table.origin:
+        published.set_origin(connection, table.name, origin)
+    return origin
 
 
 def drop(connection: Connection, name: str) -> None:

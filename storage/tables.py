@@ -53,6 +53,8 @@ event = Table(
     CheckConstraint("kind <> ''", name="kind"),
 )
 Index("event_event_id_key", event.c.event_id, unique=True)
+# When something of a kind happened last.
+Index("event_kind_event_time_idx", event.c.kind, event.c.event_time)
 # Only the few that wait for their number are in it.
 Index("event_waiting_idx", event.c.xid, event.c.entry, postgresql_where=event.c.event_id.is_(None))
 

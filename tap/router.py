@@ -4,11 +4,12 @@ from importlib import resources
 from typing import Annotated
 
 from anyio import CapacityLimiter
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter, Depends, Request
 from fastapi.responses import HTMLResponse, Response
 
 from archive.access.identity import User
 from archive.access.router import current_user
+from archive.vo.answers import Answers, Asking
 from archive.vo.dali import Parameters, parameters
 from archive.vo.routes import DaliRoute, provided
 from archive.vo.streaming import StreamedResponse
@@ -20,19 +21,26 @@ router = APIRouter(route_class=DaliRoute, tags=["TAP"])
 @router.get("/sync")
 @router.post("/sync")
 def sync(
+    request: Request,
+    answers: Annotated[Answers, provided(Answers)],
     asked: Annotated[Parameters, Depends(parameters)],
     user: Annotated[User, Depends(current_user)],
     tap: Annotated[TapService, provided(TapService)],
     threads: Annotated[CapacityLimiter, provided(CapacityLimiter)],
 ) -> Response:
     """TAP 1.1 §2.1: the result itself."""
+    asking = Asking.of(answers, request, asked, anonymous=user.is_anonymous)
+    if asking is not None:
+        if again := asking.again():
+            return again
+        tap.look_again()  # or a table published a moment ago would be answered, and kept, as it was before
     limits = tap.limits
     prepared = tap.prepare(asked, user, timeout_s=limits.sync_timeout_s, most_estimate_s=limits.sync_estimate_s)
-    name = f'inline; filename="result.{prepared.writer.extension}"'
+    headers = {"Content-Disposition": f'inline; filename="result.{prepared.writer.extension}"'}
     return StreamedResponse(
-        prepared.open,
+        asking.opener(prepared, headers) if asking else prepared.open,
         media_type=prepared.writer.media_type,
-        headers={"Content-Disposition": name},
+        headers=headers,
         cancel=prepared.cancel,
         compress=not prepared.writer.is_packed,
         late_headers=prepared.headers,

@@ -4,11 +4,12 @@ The same for /sync and for a job of /async: `TapService.start` makes an Answer, 
 """
 
 import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from importlib.metadata import version
+from itertools import chain
+from types import MappingProxyType
 from typing import BinaryIO, Literal
 
 import psycopg
@@ -17,7 +18,7 @@ from psycopg_pool import ConnectionPool
 
 from archive.access.identity import ANONYMOUS, User
 from archive.holdings.own.seeing import OwnViews, View
-from archive.holdings.published import Published, PublishedTables, quoted
+from archive.holdings.published import READER_SCHEMAS, Published, PublishedTables, quoted
 from archive.holdings.running import RunningQuery, Statement
 from archive.holdings.temporary import TemporaryTable
 from archive.sphere.sphere import Sphere
@@ -28,22 +29,26 @@ from archive.vo.descriptors import links_descriptor
 from archive.vo.errors import ArchiveError, QueryTimeoutError, TooLargeError, UsageError
 from archive.vo.formats import Writer
 from archive.vo.markup import Markup
+from archive.vo.origin import SOFTWARE
 from archive.vo.tables.uploaded import read_upload
-from archive.vo.votable import Info, UploadedTable, field_ids
+from archive.vo.tally import Tally
+from archive.vo.votable import Info, UploadedTable, field_ids, origin_infos
 from tap.adql.meanings import CheckedQuery
 from tap.adql.names import PublishedSchema, PublishedTable, check
 from tap.adql.nodes import Query
 from tap.adql.parser import parse
 from tap.adql.postgres import translate
 from tap.estimate import estimate, explained, plan_of
+from tap.self_test import database_software
 from tap.upload import Fetcher
 
 LANGUAGES = ("ADQL", "ADQL-2.0", "ADQL-2.1")
 UPLOAD_SCHEMA = "tap_upload"
+STANDARD_ID = "ivo://ivoa.net/std/TAP"
 MAX_COLUMNS = 1600  # of a relation, PostgreSQL's own
-SERVER = f"Uraniborg/{version('uraniborg')}"
 UNKNOWN_ROWS = 100_000  # taken for a table of which nobody counted them
 TOO_LATE = "run it asynchronously (/tap/async), where it may take longer, or narrow it"
+VOLATILE = ("random(", "now(", "clock_timestamp(")  # of functions whose SQL has other values each time
 PUBLISHER_DID = "curation.publisherdid"  # ObsCore's utype, which a column keeps under any name (OBS-01)
 LateFailures = Literal["told", "raised"]
 
@@ -72,19 +77,20 @@ class Answer:
     running: RunningQuery
     infos: tuple[Info, ...]
     resources: tuple[Markup, ...]
+    tally: Tally
 
-    def chunks(self, late_failures: LateFailures) -> Iterator[bytes]:
+    def chunks(self, late_failures: LateFailures) -> Generator[bytes]:
         """The document, a piece at a time, in constant memory."""
-        batches = self.running.batches()
         try:
             yield from self.writer.write(
                 self.running.columns,
-                batches,
+                self.tally.seen(self.running.batches()),
                 infos=self.infos,
                 overflow=lambda: self.running.overflow,
                 table_name="result",
                 resources=self.resources,
                 late_failures=late_failures,
+                trailing=self.tally.infos,
             )
         finally:
             self.running.close()
@@ -101,10 +107,16 @@ class TapService:
         limits: Limits,
         fetcher: Fetcher,
         public_url: str | None = None,
+        publisher: str | None = None,
         own: OwnViews | None = None,
     ) -> None:
-        """public_url: where the archive is, for service descriptors in results; None for none. own: users' tables."""
+        """public_url: where the archive is, for service descriptors in results; publisher: its name; None for none.
+
+        own: the users' own tables.
+        """
         self._own = own
+        self._publisher = publisher
+        self._software: str | None = None
         self._fetcher = fetcher
         self._public_url = public_url
         self._pool = pool
@@ -140,9 +152,27 @@ class TapService:
             writer,
             running,
             maxrec,
-            (*_infos(text, maxrec, self.limits.hard_maxrec, user), *told),
+            (
+                *_infos(text, maxrec, self.limits.hard_maxrec, user, self.software(), self._publisher),
+                *told,
+                *(info for table in checked.tables() for info in origin_infos(table.table.name, table.table.origin)),
+            ),
             descriptors(statement.columns, self._public_url) if self._public_url else (),
+            is_repeatable=_is_repeatable(statement.sql, checked.tables()),
         )
+
+    def look_again(self) -> None:
+        """Ask now what is published, whenever that was asked last."""
+        self._published.look_again()
+
+    def software(self) -> str:
+        """What answers here: this program, and the database as soon as it has told its version."""
+        if self._software is None:
+            database = database_software(self._pool, self._sphere)
+            if database is None:
+                return SOFTWARE
+            self._software = f"{SOFTWARE} {database}"
+        return self._software
 
     def estimate_s(self, parameters: Parameters, user: User = ANONYMOUS) -> float | None:
         """Seconds that the query will take by the planner's estimate; None for one with uploads, or that cannot be run.
@@ -187,7 +217,7 @@ class TapService:
         if not uploads and not own:
             return schema
         theirs = {each.table.name.lower(): PublishedTable(each.table, each.sql) for each in uploads}
-        return PublishedSchema({**schema.tables, **own, **theirs})
+        return PublishedSchema(_Translated(published, {**own, **theirs}))
 
     def explain(self, text: str, *, maxrec: int, analyze: bool, timeout_s: float) -> "Explained":
         """A query's SQL and plan. analyze: run it too, its rows thrown away, so that the plan tells what happened."""
@@ -226,23 +256,9 @@ class TapService:
         self, checked: CheckedQuery, maxrec: int, uploads: tuple[TemporaryTable, ...], view: View
     ) -> Statement:
         query = translate(checked, self._sphere, maxrec)
-        if len(uploads) == 1 and self._is_matched_with_more(uploads[0], query.sql, view):
+        if len(uploads) == 1 and _is_matched_with_more(uploads[0], query.sql, checked):
             uploads = (replace(uploads[0], indexed=False),)
         return Statement(query.sql, query.parameters, query.columns, uploads, view.role)
-
-    def _is_matched_with_more(self, upload: TemporaryTable, sql: str, view: View) -> bool:
-        """Whether an upload stands once in a query beside a larger table that the sky's index is on.
-
-        Then it is that index which is to be asked, once for each row of the upload. PostgreSQL takes every condition on
-        the sky to keep a hundredth of the rows, so both ways cost it the same, and with an index on both it has been
-        seen to ask the upload's a million times.
-        """
-        larger = (
-            one
-            for one in (*self._published.tables().values(), *view.tables.values())
-            if one.table.rows is None or one.table.rows > upload.rows
-        )
-        return sql.count(upload.sql_name) == 1 and any(one.sql_name in sql for one in larger)
 
     def _uploads(self, uploads: Sequence[Upload]) -> tuple[tuple[TemporaryTable, ...], list[str]]:
         """The tables of UPLOAD, within the limits of them all; and what was left out of them, in words."""
@@ -275,6 +291,18 @@ class TapService:
             yield fetched
 
 
+def _is_matched_with_more(upload: TemporaryTable, sql: str, checked: CheckedQuery) -> bool:
+    """Whether an upload stands once in a query beside a larger table that the sky's index is on.
+
+    Then it is that index which is to be asked, once for each row of the upload. PostgreSQL takes every condition on
+    the sky to keep a hundredth of the rows, so both ways cost it the same, and with an index on both it has been
+    seen to ask the upload's a million times.
+    """
+    others = [one.table for one in checked.tables() if one.sql != upload.sql]
+    is_larger = any(table.rows is None or table.rows > upload.rows for table in others)
+    return is_larger and sql.count(upload.sql_name) == 1
+
+
 def _as_asked(name: str, read: UploadedTable) -> TemporaryTable:
     if not 1 <= len(read.columns) <= MAX_COLUMNS:
         raise UsageError(f"UPLOAD: {name} has {len(read.columns)} columns; 1 to {MAX_COLUMNS} can be taken")
@@ -300,11 +328,17 @@ class Prepared:
     maxrec: int
     infos: tuple[Info, ...]
     resources: tuple[Markup, ...] = ()
+    is_repeatable: bool = False
 
-    def open(self, *, late_failures: LateFailures = "told") -> Iterator[bytes]:
+    def is_whole(self) -> bool:
+        """Whether all rows have come."""
+        return self.running.ended
+
+    def open(self, *, late_failures: LateFailures = "told") -> Generator[bytes]:
         """Run to the first page, then give the document. late_failures: "told" within it, or "raised"."""
         self.running.open()
-        return Answer(self.writer, self.running, self.infos, self.resources).chunks(late_failures)
+        tally = Tally(self.running.columns)
+        return Answer(self.writer, self.running, self.infos, self.resources, tally).chunks(late_failures)
 
     def headers(self) -> dict[str, str]:
         """What is known of the answer when it begins."""
@@ -316,7 +350,32 @@ class Prepared:
 
 def published_schema(published: Mapping[str, Published]) -> PublishedSchema:
     """The published tables as the translator knows them."""
-    return PublishedSchema({name: PublishedTable(one.table, one.sql_name) for name, one in published.items()})
+    return PublishedSchema(_Translated(published))
+
+
+class _Translated(Mapping[str, PublishedTable]):
+    """Published tables as the translator takes them, made as they are asked for."""
+
+    def __init__(
+        self, published: Mapping[str, Published], besides: Mapping[str, PublishedTable] = MappingProxyType({})
+    ) -> None:
+        self._published = published
+        self._besides = besides
+
+    def __getitem__(self, name: str) -> PublishedTable:
+        if name in self._besides:
+            return self._besides[name]
+        one = self._published[name]
+        return PublishedTable(one.table, one.sql_name)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._besides or name in self._published
+
+    def __iter__(self) -> Iterator[str]:
+        return chain(self._published, self._besides)
+
+    def __len__(self) -> int:
+        return len(self._published) + len(self._besides)
 
 
 def descriptors(columns: Sequence[Column], public_url: str) -> tuple[Markup, ...]:
@@ -345,6 +404,12 @@ def _as_postgres_cuts(name: str) -> str:
     return name.encode()[:63].decode(errors="ignore")
 
 
+def _is_repeatable(sql: str, tables: Sequence[PublishedTable]) -> bool:
+    """Whether a query has the same answer until the archive's data change: no chance in it, and nobody's own tables."""
+    schemas = {table.sql.partition(".")[0].strip('"') for table in tables}
+    return schemas <= set(READER_SCHEMAS) and not any(call in sql for call in VOLATILE)
+
+
 def _check_language(parameters: Parameters) -> None:
     language = parameters.single("LANG")
     if language is None:
@@ -356,14 +421,16 @@ def _check_language(parameters: Parameters) -> None:
         raise UsageError(f"REQUEST={request} is not known; TAP has doQuery only, and does not need it")
 
 
-def _infos(text: str, maxrec: int, hard: int, user: User) -> tuple[Info, ...]:
-    """What a result says of itself (TAP-25, user needs 2 and 9)."""
+def _infos(text: str, maxrec: int, hard: int, user: User, software: str, publisher: str | None) -> tuple[Info, ...]:
+    """What a result says of itself (TAP-25, user needs 2 and 9), by the names of Data Origin in the VO 1.2, table 1."""
     now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     return (
-        Info("standardID", "ivo://ivoa.net/std/TAP"),
-        Info("SERVER", SERVER),
+        Info("standardID", STANDARD_ID),  # DALI 1.1 §4.4.4; the note's name for it is the next
+        Info("service_protocol", STANDARD_ID),
+        *([Info("publisher", publisher)] if publisher else []),
+        Info("server_software", software),
         Info("QUERY", text),
         Info("IDENTITY", "anonymous" if user.is_anonymous else str(user.name)),
-        Info("TIMESTAMP", now),
+        Info("request_date", now, "UTC"),
         Info("MAXREC", str(maxrec), f"rows at the most; set MAXREC for more, up to {hard}"),
     )

@@ -22,6 +22,7 @@ from archive.app.opened import OpenedArchive
 from archive.app.wire import Compressed, Courtesies, HeadAsGet, TidyPaths
 from archive.portal.router import error_page
 from archive.served import ServedProtocol
+from archive.vo import conditional
 from archive.vo.capability import Capability, vosi_capabilities
 from archive.vo.errors import UnavailableError, UsageError
 from archive.vo.routes import PlainRoute, archive_error, plain_document
@@ -93,12 +94,12 @@ def _vosi(archive: OpenedArchive, path: str, capabilities: Sequence[Capability])
     router = APIRouter(route_class=PlainRoute, tags=["VOSI"])
     declared = (*capabilities, *vosi_capabilities(path))
     document = capabilities_document(declared, archive.settings.public_url)
-    modified = datetime.now(UTC).strftime("%a, %d %b %Y %H:%M:%S GMT")
+    modified = datetime.now(UTC)
 
     @router.get(f"{path}/capabilities", operation_id=f"capabilities{path.replace('/', '_')}")
-    def capabilities_of() -> Response:
-        """VOSI 1.1 §3.1: what can be done here, and how."""
-        return Response(document, media_type=MEDIA_TYPE, headers={"Last-Modified": modified})
+    def capabilities_of(request: Request) -> Response:
+        """VOSI 1.1 §3.1: what can be done here, and how; it changes with the release and the settings."""
+        return conditional.document(request, document, MEDIA_TYPE, modified)
 
     @router.get(f"{path}/availability", operation_id=f"availability{path.replace('/', '_')}")
     def availability_of(request: Request) -> Response:

@@ -76,9 +76,9 @@ def sky_tables(archive: OpenedArchive) -> list[SkyTable]:
     """Every table that has a place on the sky: the holdings, catalogues with a position, users' own tables."""
     with archive.engines.writer.connect() as connection:
         found = [HOLDINGS, *seeing.own_sky_tables(connection)]
-    for one in archive.published.tables().values():
+    for one in archive.published.tables().every("cat"):
         position = catalogues.position_columns(one.table)
-        if one.table.schema == "cat" and position is not None:
+        if position is not None:
             ra, dec = (published.quoted(name) for name in position)
             found.append(SkyTable(one.sql_name, (ra, dec)))
     return found

@@ -9,7 +9,6 @@ import re
 import time
 import uuid
 from collections.abc import Iterable, MutableMapping
-from importlib.metadata import version
 from typing import Any, Protocol
 from urllib.parse import quote
 
@@ -17,6 +16,7 @@ import structlog
 from anyio import to_thread
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from archive.vo.origin import SOFTWARE
 from archive.vo.streaming import GZIP_LEVEL, content_coding
 
 access_log = structlog.get_logger("uraniborg.access")
@@ -26,7 +26,7 @@ EXPOSED = (
     "X-VO-Authenticated, X-Request-ID, X-Maxrec, X-Query-Status"
 )
 ALLOWED = "Authorization, Content-Type, Range, If-Modified-Since, If-None-Match, If-Range, X-Request-ID"
-SERVER = f"Uraniborg/{version('uraniborg')}".encode()
+SERVER = SOFTWARE.encode()
 _OWN_HEAD = ("/files/", "/headers/", "/previews/", "/thumbnails/")  # these answer HEAD themselves
 _IDS = (*_OWN_HEAD, "/datasets/")  # below these a path is an identifier, slashes and all
 MIN_GZIP_BYTES = 500  # below this an answer is one packet either way
@@ -108,7 +108,9 @@ class Compressed:
 
 def _is_text(headers: Iterable[tuple[bytes, bytes]]) -> bool:
     told = dict(headers)
-    if any(name in told for name in (b"content-encoding", b"accept-ranges", b"content-range", b"etag")):
+    if any(name in told for name in (b"content-encoding", b"accept-ranges", b"content-range")):
+        return False
+    if not told.get(b"etag", b"W/").startswith(b"W/"):
         return False
     return _TEXT.match(told.get(b"content-type", b"").decode("latin-1")) is not None
 

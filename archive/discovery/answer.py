@@ -1,6 +1,6 @@
 """An answer of a discovery protocol: a statement run as the reader, streamed in the form that was asked for."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 
 from archive.holdings.running import RunningQuery
@@ -8,6 +8,8 @@ from archive.vo.columns import Column
 from archive.vo.dali import Parameters, status_headers
 from archive.vo.formats import Writer, writer_for
 from archive.vo.markup import Markup
+from archive.vo.origin import SOFTWARE
+from archive.vo.tally import Tally
 from archive.vo.votable import Info
 
 TABLEDATA = writer_for("votable/td")  # the default: Aladin, SPLAT and CASSIS read it too
@@ -32,7 +34,14 @@ class Prepared:
     resources: tuple[Markup, ...] = ()
     table_name: str = "result"
 
-    def open(self) -> Iterator[bytes]:
+    # Searches read what everybody may see, and there is no chance in them.
+    is_repeatable = True
+
+    def is_whole(self) -> bool:
+        """Whether all rows have come."""
+        return self.running.ended
+
+    def open(self) -> Generator[bytes]:
         """Run to the first page, so that most failures still have a status; then the document."""
         self.running.open()
         return self._chunks()
@@ -48,15 +57,17 @@ class Prepared:
         # MAXREC=0 asks for the columns, and nothing was cut (SIA 2.0 §2.1.18).
         return self.maxrec > 0 and self.running.overflow
 
-    def _chunks(self) -> Iterator[bytes]:
+    def _chunks(self) -> Generator[bytes]:
+        tally = Tally(self.running.columns)
         try:
             yield from self.writer.write(
                 self.running.columns,
-                self.running.batches(),
+                tally.seen(self.running.batches()),
                 infos=self.infos,
                 overflow=self._overflow,
                 table_name=self.table_name,
                 resources=self.resources,
+                trailing=tally.infos,
             )
         finally:
             self.running.close()
@@ -70,13 +81,14 @@ def writer(asked: Parameters, default: str) -> Writer:
     return writer_for(wanted)
 
 
-def infos(standard: Sequence[Info], asked: Parameters, maxrec: int, at: str) -> tuple[Info, ...]:
-    """What an answer says of itself (user needs 2 and 9). at: the time, ISO 8601."""
+def infos(standard: Sequence[Info], asked: Parameters, maxrec: int, at: str, publisher: str) -> tuple[Info, ...]:
+    """What an answer says of itself (user needs 2 and 9; Data Origin in the VO 1.2, table 1). at: ISO 8601."""
     request = "&".join(f"{name}={value}" for name, value in asked.items())
     return (
         *standard,
-        Info("SERVER", "Uraniborg"),
+        Info("publisher", publisher),
+        Info("server_software", SOFTWARE),
         Info("REQUEST", request[:4096]),
-        Info("TIMESTAMP", at),
+        Info("request_date", at, "UTC"),
         Info("MAXREC", str(maxrec), "rows at the most"),
     )

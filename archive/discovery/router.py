@@ -3,7 +3,8 @@
 The routes are made with what each protocol declares, so that the API's page tells the same as the service does.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from html import escape
 from typing import Annotated, Any
 
@@ -20,7 +21,9 @@ from archive.discovery.capabilities import cone_capability
 from archive.discovery.metadata import wants_metadata
 from archive.discovery.parameters import Parameter
 from archive.discovery.service import VOTABLE, DiscoveryService
+from archive.vo.answers import Answers, Asking
 from archive.vo.capability import vosi_capabilities
+from archive.vo.conditional import document
 from archive.vo.dali import Parameters, parameters
 from archive.vo.routes import PlainRoute, ScsRoute, Sia1Route, SiaRoute, SsaRoute, provided
 from archive.vo.streaming import StreamedResponse
@@ -32,15 +35,25 @@ Service = Annotated[DiscoveryService, provided(DiscoveryService)]
 Threads = Annotated[CapacityLimiter, provided(CapacityLimiter)]
 
 
+async def asking(
+    request: Request, asked: Asked, user: Asker, answers: Annotated[Answers, provided(Answers)]
+) -> Callable[[], Asking | None]:
+    """The request as one whose answer may be kept; to be called on a thread, for it asks the database."""
+    return partial(Asking.of, answers, request, asked, anonymous=user.is_anonymous)
+
+
+Asks = Annotated[Callable[[], Asking | None], Depends(asking)]
+
+
 def sia_router(declared: Sequence[Parameter]) -> APIRouter:
     """SIA 2.0 §2: one {query} endpoint, by GET and POST (SIA2-01)."""
     router = APIRouter(route_class=SiaRoute, tags=["SIA"])
 
     @router.get("/sia2/query", operation_id="sia2", openapi_extra=_told(declared))
     @router.post("/sia2/query", operation_id="sia2_post")
-    def images(request: Request, asked: Asked, _: Asker, service: Service, threads: Threads) -> Response:
+    def images(request: Request, asks: Asks, asked: Asked, service: Service, threads: Threads) -> Response:
         """SIA 2.0: images and cubes, in ObsCore's columns."""
-        return _streamed(service.images(asked, request.app.state.public_url), "sia2", threads)
+        return _answered(asks, service, lambda: service.images(asked, request.app.state.public_url), "sia2", threads)
 
     return router
 
@@ -51,11 +64,12 @@ def sia1_router(declared: Sequence[Parameter]) -> APIRouter:
 
     @router.get("/sia/query", operation_id="sia1", openapi_extra=_told(declared))
     @router.post("/sia/query", operation_id="sia1_post")
-    def images(request: Request, asked: Asked, _: Asker, service: Service, threads: Threads) -> Response:
+    def images(request: Request, asks: Asks, asked: Asked, service: Service, threads: Threads) -> Response:
         """SIA 1.0: images and cubes around a position; FORMAT=METADATA: what this service takes and gives."""
         if wants_metadata(asked):
             return Response(service.older_images_metadata(), media_type="text/xml")
-        return _streamed(service.older_images(asked, request.app.state.public_url), "sia", threads)
+        url = request.app.state.public_url
+        return _answered(asks, service, lambda: service.older_images(asked, url), "sia", threads)
 
     return router
 
@@ -66,12 +80,12 @@ def ssa_router(declared: Sequence[Parameter]) -> APIRouter:
 
     @router.get("/ssa/query", operation_id="ssa", openapi_extra=_told(declared))
     @router.post("/ssa/query", operation_id="ssa_post")
-    def spectra(request: Request, asked: Asked, _: Asker, service: Service, threads: Threads) -> Response:
+    def spectra(request: Request, asks: Asks, asked: Asked, service: Service, threads: Threads) -> Response:
         """SSA 1.1: spectra, in SSA's columns; FORMAT=METADATA: what this service takes and gives."""
         if wants_metadata(asked):
             ssa.check_request(asked)
             return Response(service.spectra_metadata(), media_type=VOTABLE)
-        return _streamed(service.spectra(asked, request.app.state.public_url), "ssa", threads)
+        return _answered(asks, service, lambda: service.spectra(asked, request.app.state.public_url), "ssa", threads)
 
     return router
 
@@ -82,9 +96,9 @@ def scs_router(declared: Sequence[Parameter]) -> APIRouter:
 
     @router.get("/scs/{table}/query", operation_id="scs", openapi_extra=_told(declared))
     @router.post("/scs/{table}/query", operation_id="scs_post")
-    def rows(table: str, asked: Asked, _: Asker, service: Service, threads: Threads) -> Response:
+    def rows(table: str, asks: Asks, asked: Asked, service: Service, threads: Threads) -> Response:
         """SCS 1.03: the rows of a table within a circle."""
-        return _streamed(service.cone(table, asked), table, threads)
+        return _answered(asks, service, lambda: service.cone(table, asked), table, threads)
 
     return router
 
@@ -116,7 +130,7 @@ def capabilities(table: str, request: Request, service: Service) -> Response:
     found = service.searched(table)
     path = f"/scs/{found.table.name}"
     declared = (cone_capability(found.table, service.scs, service.limits), *vosi_capabilities(path))
-    return Response(capabilities_document(declared, request.app.state.public_url), media_type=MEDIA_TYPE)
+    return document(request, capabilities_document(declared, request.app.state.public_url), MEDIA_TYPE)
 
 
 @vosi.get("/scs/{table}/availability")
@@ -135,11 +149,25 @@ def _rows(count: int | None) -> str:
     return "" if count is None else f"{count:,}"
 
 
-def _streamed(prepared: Prepared, name: str, threads: CapacityLimiter) -> Response:
+def _answered(
+    asks: Callable[[], Asking | None],
+    service: DiscoveryService,
+    prepare: Callable[[], Prepared],
+    name: str,
+    threads: CapacityLimiter,
+) -> Response:
+    """The answer, or one that is kept."""
+    asking = asks()
+    if asking is not None:
+        if again := asking.again():
+            return again
+        service.look_again()
+    prepared = prepare()
+    headers = {"Content-Disposition": f'inline; filename="{name}.{prepared.writer.extension}"'}
     return StreamedResponse(
-        prepared.open,
+        asking.opener(prepared, headers) if asking else prepared.open,
         media_type=prepared.writer.media_type,
-        headers={"Content-Disposition": f'inline; filename="{name}.{prepared.writer.extension}"'},
+        headers=headers,
         cancel=prepared.cancel,
         compress=not prepared.writer.is_packed,
         late_headers=prepared.headers,

@@ -18,7 +18,7 @@ from archive.vo.dali import Parameters
 from archive.vo.descriptors import Input, links_descriptor, service_descriptor
 from archive.vo.errors import NotFoundError
 from archive.vo.markup import Markup
-from archive.vo.votable import Info, field_ids
+from archive.vo.votable import Info, field_ids, origin_infos
 
 VOTABLE = "application/x-votable+xml"
 SIA1, SSA = Info("SERVICE_PROTOCOL", "1.0", "SIAP"), Info("SERVICE_PROTOCOL", "1.1", "SSAP")
@@ -61,6 +61,10 @@ class DiscoveryService:
         self._images = OfferedValues(pool, _offered(self.sia), sia.TYPES)
         self._spectra = OfferedValues(pool, _offered(self.ssa), ssa.TYPES)
 
+    def look_again(self) -> None:
+        """Ask now what is published, whenever that was asked last."""
+        self._published.look_again()
+
     def images(self, asked: Parameters, public_url: str) -> Prepared:
         """SIA 2.0: images and cubes."""
         maxrec = asked.maxrec(self.limits.default_maxrec, self.limits.hard_maxrec)
@@ -71,7 +75,7 @@ class DiscoveryService:
             writer,
             self._running(statement, maxrec),
             maxrec,
-            answer.infos([Info("standardID", sia.STANDARD_ID)], asked, maxrec, now()),
+            answer.infos([Info("standardID", sia.STANDARD_ID)], asked, maxrec, now(), self._publisher),
             (_links(statement.columns, public_url), this),
         )
 
@@ -84,7 +88,7 @@ class DiscoveryService:
             writer,
             self._running(statement, maxrec),
             maxrec,
-            answer.infos([SIA1], asked, maxrec, now()),
+            answer.infos([SIA1], asked, maxrec, now(), self._publisher),
             (_links(statement.columns, public_url),),
         )
 
@@ -103,7 +107,7 @@ class DiscoveryService:
             writer,
             self._running(statement, maxrec),
             maxrec,
-            answer.infos([SSA], asked, maxrec, now()),
+            answer.infos([SSA], asked, maxrec, now(), self._publisher),
             (_links(statement.columns, public_url),),
         )
 
@@ -123,7 +127,10 @@ class DiscoveryService:
             writer,
             self._running(statement, maxrec),
             maxrec,
-            answer.infos([Info("standardID", scs.STANDARD_ID)], asked, maxrec, now()),
+            (
+                *answer.infos([Info("standardID", scs.STANDARD_ID)], asked, maxrec, now(), self._publisher),
+                *origin_infos(published.table.name, published.table.origin),
+            ),
             table_name=published.table.name,
         )
 
@@ -136,8 +143,8 @@ class DiscoveryService:
 
     def all_searched(self) -> list[Published]:
         """Every published table that has a cone search, by name."""
-        tables = self._published.tables()
-        return [tables[name] for name in sorted(tables) if scs.is_searched(tables[name])]
+        found = filter(scs.is_searched, self._published.tables().every())
+        return sorted(found, key=lambda one: one.table.name.lower())
 
     def _running(self, statement: Statement, maxrec: int) -> RunningQuery:
         return RunningQuery(

@@ -8,19 +8,25 @@ Users' own tables are told in TAP_SCHEMA too, and are nobody else's business: ar
 
 import threading
 import time
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 
-from sqlalchemy import Column as SqlColumn
-from sqlalchemy import ColumnElement, Connection, Engine, delete, func, select, text
+from sqlalchemy import Connection, Engine, delete, text, update
 from sqlalchemy.dialects.postgresql import insert
 
 from archive.holdings.declared import PUBLISHED_SQL, SCHEMAS
+from archive.holdings.table_set import OWN, PUBLISHED, UNPUBLISHED, Published, TableSet, read_set
 from archive.holdings.tables import arc, tap_schema
-from archive.vo.columns import Column, ForeignKey, Schema, Table
+from archive.vo.columns import Schema, Table
+from archive.vo.errors import NotFoundError
+from archive.vo.origin import UNKNOWN, Origin
+from storage.catalogue import append_event
+
+__all__ = [
+    "OWN", "Published", "PublishedTables", "TableSet", "publish", "publish_declared", "quoted", "read_set",
+    "set_origin", "withdraw",
+]  # fmt: skip
 
 READER_SCHEMAS = ("ivoa", "pub", "tap_schema", "cat")  # what lies in them, the reader role may read
-OWN = "user_"  # how the schemas of users' own tables begin
 
 
 def quoted(name: str) -> str:
@@ -34,7 +40,14 @@ def identifier(name: str) -> str:
 
 
 def publish_declared(connection: Connection) -> None:
-    """Write the tables that every archive publishes; repeatable."""
+    """Write the tables that every archive publishes; repeatable, and those that are there already are left alone."""
+    there = read_set(connection)
+    changed = [
+        (index, table)
+        for schema in SCHEMAS
+        for index, table in enumerate(schema.tables)
+        if not _is_declared(there.get(table.name), table)
+    ]
     for index, schema in enumerate(SCHEMAS):
         row = {
             "schema_name": schema.name,
@@ -44,12 +57,18 @@ def publish_declared(connection: Connection) -> None:
         }
         statement = insert(tap_schema.schemas).values(row)
         connection.execute(statement.on_conflict_do_update(index_elements=["schema_name"], set_=row))
-    for schema in SCHEMAS:
-        for index, table in enumerate(schema.tables):
-            publish(connection, table, sql_name=PUBLISHED_SQL.get(table.name), index=index, keys=False)
-    for schema in SCHEMAS:  # after all tables: keys point at each other
+    for index, table in changed:
+        publish(connection, table, sql_name=PUBLISHED_SQL.get(table.name), index=index, keys=False)
+    # After all tables: keys point at each other, and go with the tables that they point at.
+    for schema in SCHEMAS if changed else ():
         for table in schema.tables:
             _write_keys(connection, table)
+
+
+def _is_declared(found: Published | None, table: Table) -> bool:
+    """Whether a table is published as it is declared; what an operator said of its origin is theirs."""
+    declared = Published(table, PUBLISHED_SQL.get(table.name, quoted(table.name)))
+    return found is not None and replace(found, table=replace(found.table, origin=UNKNOWN)) == declared
 
 
 def publish(
@@ -61,8 +80,12 @@ def publish(
     file_id: str | None = None,
     keys: bool = True,
 ) -> None:
-    """Describe a table in TAP_SCHEMA, replacing what was said of it before. The relation itself is the caller's."""
-    withdraw(connection, table.name)
+    """Describe a table in TAP_SCHEMA, replacing what was said of it before. The relation itself is the caller's.
+
+    What was known of its origin stays where the table says nothing of it: a new version is cited as the former was.
+    """
+    origin = _strike(connection, table.name) | table.origin.items()
+    _tell(connection, PUBLISHED, table.name, file_id)
     connection.execute(
         insert(tap_schema.tables).values(
             schema_name=table.schema,
@@ -102,6 +125,7 @@ def publish(
             title=table.title,
             row_count=table.rows,
             file_id=file_id,
+            origin=origin,
         )
     )
     if keys:
@@ -110,8 +134,32 @@ def publish(
 
 def withdraw(connection: Connection, table_name: str) -> None:
     """Take a table out of TAP_SCHEMA; the relation itself is the caller's."""
+    _strike(connection, table_name)
+    _tell(connection, UNPUBLISHED, table_name)
+
+
+def set_origin(connection: Connection, table_name: str, origin: Origin) -> None:
+    """Say where a published table comes from, in place of what was said before."""
+    c = arc.published.c
+    changed = update(arc.published).where(c.table_name == table_name).values(origin=origin.items())
+    if not connection.execute(changed).rowcount:
+        raise NotFoundError(f"there is no table {table_name}")
+    touched = update(tap_schema.tables).where(tap_schema.tables.c.table_name == table_name)
+    connection.execute(touched.values(table_name=table_name))  # by which other processes see that it is another
+    _tell(connection, PUBLISHED, table_name)
+
+
+def _tell(connection: Connection, kind: str, table_name: str, file_id: str | None = None) -> None:
+    """The event of a change, in the feed that everybody reads: not of users' own tables."""
+    if not table_name.startswith(OWN):
+        append_event(connection, kind, file_id, detail={"table": table_name})
+
+
+def _strike(connection: Connection, table_name: str) -> dict[str, str]:
+    """Take a table's rows away; what was known of its origin."""
     connection.execute(delete(tap_schema.tables).where(tap_schema.tables.c.table_name == table_name))
-    connection.execute(delete(arc.published).where(arc.published.c.table_name == table_name))
+    struck = delete(arc.published).where(arc.published.c.table_name == table_name).returning(arc.published.c.origin)
+    return dict(connection.execute(struck).scalar() or {})
 
 
 def _write_keys(connection: Connection, table: Table) -> None:
@@ -134,100 +182,6 @@ def _write_keys(connection: Connection, table: Table) -> None:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Published:
-    """A published table and the relation that answers for it."""
-
-    table: Table
-    sql_name: str
-
-
-def read_published(connection: Connection, own: Sequence[str] | None = None) -> list[tuple[Schema, list[Published]]]:
-    """Every published schema with its tables, in the order to show them.
-
-    own: the users' own tables of these names instead, of which the published ones are none.
-    """
-
-    def wanted(name: SqlColumn[str]) -> ColumnElement[bool]:
-        return func.starts_with(name, OWN).is_(False) if own is None else name.in_(own)
-
-    c, t = tap_schema.columns.c, tap_schema.tables.c
-    columns: dict[str, list[Column]] = {}
-    for row in connection.execute(
-        select(tap_schema.columns).where(wanted(c.table_name)).order_by(c.table_name, c.column_index)
-    ):
-        columns.setdefault(row.table_name, []).append(
-            Column(
-                name=_untyped(row.column_name),
-                datatype=row.datatype,
-                arraysize=row.arraysize,
-                xtype=row.xtype,
-                unit=row.unit,
-                ucd=row.ucd,
-                utype=row.utype,
-                description=row.description,
-                principal=bool(row.principal),
-                indexed=bool(row.indexed),
-                std=bool(row.std),
-            )
-        )
-    keys = _read_keys(connection)
-    statement = (
-        select(tap_schema.tables, arc.published.c.sql_name, arc.published.c.title, arc.published.c.row_count)
-        .join(arc.published, arc.published.c.table_name == t.table_name)
-        .where(wanted(t.table_name))
-        .order_by(t.schema_name, t.table_index.nulls_last(), t.table_name)
-    )
-    tables: dict[str, list[Published]] = {}
-    for row in connection.execute(statement):
-        table = Table(
-            name=row.table_name,
-            columns=tuple(columns.get(row.table_name, ())),
-            description=row.description,
-            utype=row.utype,
-            kind="view" if row.table_type == "view" else "table",
-            keys=tuple(keys.get(row.table_name, ())),
-            title=row.title,
-            rows=row.row_count,
-        )
-        tables.setdefault(row.schema_name, []).append(Published(table, row.sql_name))
-    schemas = connection.execute(select(tap_schema.schemas).order_by(tap_schema.schemas.c.schema_index)).all()
-    return [
-        (
-            Schema(
-                row.schema_name, row.description, row.utype, tuple(p.table for p in tables.get(row.schema_name, []))
-            ),
-            tables.get(row.schema_name, []),
-        )
-        for row in schemas
-        if (not row.schema_name.startswith(OWN) if own is None else row.schema_name in tables)
-    ]
-
-
-def _untyped(typed_name: str) -> str:
-    """A column's name from how a user types it (Column.typed_name)."""
-    return typed_name[1:-1].replace('""', '"') if typed_name.startswith('"') else typed_name
-
-
-def _read_keys(connection: Connection) -> dict[str, list[ForeignKey]]:
-    keys, pairs = tap_schema.keys, tap_schema.key_columns
-    statement = (
-        select(
-            keys,
-            func.array_agg(pairs.c.from_column).label("here"),
-            func.array_agg(pairs.c.target_column).label("there"),
-        )
-        .join(pairs, pairs.c.key_id == keys.c.key_id)
-        .group_by(keys.c.key_id)
-        .order_by(keys.c.key_id)
-    )
-    found: dict[str, list[ForeignKey]] = {}
-    for row in connection.execute(statement):
-        key = ForeignKey(row.target_table, tuple(zip(row.here, row.there, strict=True)), row.description, row.utype)
-        found.setdefault(row.from_table, []).append(key)
-    return found
-
-
 _GENERATION = text(
     "SELECT count(*), coalesce(max(xmin::text::bigint), 0), coalesce(sum(xmin::text::bigint), 0) FROM tap_schema.tables"
     " WHERE NOT starts_with(schema_name, 'user_')"
@@ -243,32 +197,35 @@ class PublishedTables:
         self._lock = threading.Lock()
         self._looked = float("-inf")
         self._generation: tuple[object, ...] = ()
-        self._schemas: tuple[Schema, ...] = ()
-        self._tables: Mapping[str, Published] = {}
+        self._tables = TableSet(engine.connect)
 
     def schemas(self) -> tuple[Schema, ...]:
-        self._look()
-        return self._schemas
+        """Every schema with its tables, these without their columns."""
+        return self.tables().schemas
 
-    def tables(self) -> Mapping[str, Published]:
-        """By name in lower case; the mapping is made anew when something was published, and never changed."""
+    def tables(self) -> TableSet:
+        """By name in lower case; the set is made anew when something was published, and never changed."""
         self._look()
         return self._tables
+
+    def look_again(self) -> None:
+        """Ask now, whenever it was asked last: what is committed is seen."""
+        began = time.monotonic()
+        with self._lock:
+            if self._looked < began:  # else another thread has asked meanwhile
+                self._looked = float("-inf")
+        self._look()
 
     def _look(self) -> None:
         if time.monotonic() - self._looked < self._look_again_s:
             return
         with self._lock:
-            if time.monotonic() - self._looked < self._look_again_s:
+            asked = time.monotonic()
+            if asked - self._looked < self._look_again_s:
                 return
             with self._engine.connect() as connection:
                 generation = tuple(connection.execute(_GENERATION).one())
                 if generation != self._generation:
-                    self._take(read_published(connection))
+                    self._tables = read_set(connection, self._engine.connect, former=self._tables)
                     self._generation = generation
-            self._looked = time.monotonic()
-
-    def _take(self, found: Iterable[tuple[Schema, list[Published]]]) -> None:
-        found = list(found)
-        self._schemas = tuple(schema for schema, _ in found)
-        self._tables = {p.table.name.lower(): p for _, tables in found for p in tables}
+            self._looked = asked

@@ -155,7 +155,7 @@ class ArchiveNames:
         found = self._ask(_TARGETS, maxrec=left)
         left -= found.num_rows
         yield Names("targets of this archive", found[0].combine_chunks(), *_degrees(found, 1))
-        for one in self._published.tables().values():
+        for one in self._published.tables().every():
             for part in self._catalogue(one.table, left):
                 left -= len(part.names)
                 yield part

@@ -218,7 +218,7 @@ class PortalService:
 
     def catalogues(self) -> list[dict[str, Any]]:
         """The published catalogues."""
-        tables = [one.table for one in self._published.tables().values() if one.table.schema == "cat"]
+        tables = [table for table in self._published.tables().heads() if table.schema == "cat"]
         return [
             {"name": table.name, "title": table.title or table.name, "rows": table.rows, "about": table.description}
             for table in sorted(tables, key=lambda table: table.name)

@@ -6,7 +6,10 @@ which Arrow type carries which VOTable type.
 
 import re
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Literal
+
+from archive.vo.origin import UNKNOWN, Origin
 
 DATATYPES = frozenset(
     {"boolean", "unsignedByte", "short", "int", "long", "float", "double", "char", "unicodeChar", "floatComplex",
@@ -58,11 +61,16 @@ class Column:
     @property
     def typed_name(self) -> str:
         """The name as a user types it in a query: in quotes where ADQL would not take it bare (TAP-33)."""
-        is_regular = _REGULAR.fullmatch(self.name) and self.name.upper() not in _RESERVED
-        return self.name if is_regular else '"' + self.name.replace('"', '""') + '"'
+        return _typed(self.name)
 
     def renamed(self, name: str) -> "Column":
         return replace(self, name=name)
+
+
+@lru_cache(maxsize=4096)
+def _typed(name: str) -> str:
+    is_regular = _REGULAR.fullmatch(name) and name.upper() not in _RESERVED
+    return name if is_regular else '"' + name.replace('"', '""') + '"'
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +95,7 @@ class Table:
     keys: tuple[ForeignKey, ...] = ()
     title: str | None = None
     rows: int | None = None
+    origin: Origin = UNKNOWN
 
     @property
     def schema(self) -> str:

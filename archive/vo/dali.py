@@ -21,6 +21,7 @@ from archive.vo.formats import Writer, writer_for
 FORM_TYPES = ("application/x-www-form-urlencoded", "multipart/form-data")
 TABLE_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 SEMICOLON = re.compile(r";(?=\s*[^,;]*,)|;\s*$")
+BEYOND_LIMITS = "Too many"  # as Starlette begins to say so
 UPLOAD_SCHEMES = ("http", "https")
 
 
@@ -228,7 +229,9 @@ async def _form(request: Request, limits: RequestLimits) -> FormData | None:
             max_part_size=limits.value_bytes,
         ).parse()
     except (MultiPartException, HTTPException, UnicodeDecodeError, KeyError, ValueError) as error:
-        what = getattr(error, "message", None) or getattr(error, "detail", None) or str(error)
+        what = str(getattr(error, "message", None) or getattr(error, "detail", None) or error)
+        if what.startswith(BEYOND_LIMITS) or "exceeded maximum size" in what:
+            raise TooLargeError(f"the form of the request is larger than is taken here: {what}") from error
         raise UsageError(f"the form of the request cannot be read: {what}") from error
 
 

@@ -9,6 +9,7 @@ from xml.sax.saxutils import escape, quoteattr
 
 # What XML 1.0 §2.2 does not allow, not even as a character reference.
 FORBIDDEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
+SPECIAL = re.compile("[&<>\x00-\x08\x0b-\x1f\ud800-\udfff\ufffe\uffff]")  # and what is escaped
 REPLACEMENT = "\ufffd"
 
 Attributes = Mapping[str, str | int | float | bool | None]
@@ -22,6 +23,8 @@ class Markup(str):
 
 def text(value: str) -> Markup:
     """Character data; what XML cannot carry becomes U+FFFD, and a carriage return keeps its place."""
+    if not SPECIAL.search(value):
+        return Markup(value)
     return Markup(escape(FORBIDDEN.sub(REPLACEMENT, value), {"\r": "&#13;"}))
 
 

@@ -53,7 +53,8 @@ def published(source: SourceTable, table_name: str, *, chunk_rows: int = 50_000)
     columns, more = _columns(source, position, derived)
     findings += more
     ra, dec = _main_names(columns, position, derived)
-    table = Table(table_name, columns, source.description, title=source.title, rows=survey.rows)
+    table = Table(table_name, columns, source.description, title=source.title, rows=survey.rows,
+                  origin=source.origin)  # fmt: skip
     batches = _Batches(source, position if derived else None, table, chunk_rows)
     return Catalogue(table, batches, survey.coverage(), ra, dec, tuple(findings))
 

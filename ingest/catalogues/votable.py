@@ -18,6 +18,7 @@ from astropy.io.votable import parse_single_table
 
 from archive.vo.columns import DATATYPES
 from archive.vo.errors import UsageError
+from archive.vo.origin import ITEMS, Origin
 from archive.vo.tables.opening import opened
 from archive.vo.tables.source import LeftOut, NoTableError, SourceColumn, SourceTable, arrow_type
 
@@ -60,7 +61,7 @@ def source_table(path: Path, *, maximum_binary_bytes: int = 512 * 2**20) -> Sour
             yield from _binary(path, [fields[index] for index in wanted], wanted, chunk_rows)
 
     return SourceTable(told, None, read, about.get("name"), about.get("description"), about.get("system"),
-                       left_out=left_out)  # fmt: skip
+                       left_out=left_out, origin=Origin.from_items(about))  # fmt: skip
 
 
 @lru_cache(maxsize=64)
@@ -106,6 +107,9 @@ def _fields(events: Any) -> tuple[list[SourceColumn], list[str | None], dict[str
             fields.append(_field(element))
             values = next((child for child in element if _local(child.tag) == "VALUES"), None)
             nulls.append(values.get("null") if values is not None else None)
+        elif tag == "INFO" and not fields and element.get("name", "").lower() in ITEMS:
+            name = element.get("name").lower()  # Data Origin in the VO: as VizieR's answers have it; may be repeated
+            about[name] = "; ".join(filter(None, (about.get(name), element.get("value"))))
         elif tag == "DESCRIPTION" and inside and not fields and "description" not in about:
             about["description"] = " ".join((element.text or "").split())
         elif tag == "TABLE":

@@ -93,6 +93,11 @@ class CheckedQuery:
     mocs: dict[Node, str] = field(default_factory=dict)
     rotations: dict[Node, tuple[float, ...]] = field(default_factory=dict)
 
+    def tables(self) -> tuple[PublishedTable, ...]:
+        """What the query reads, uploads too, each once."""
+        sources = (relation.source for relation in self.relations.values())
+        return tuple({each.sql: each for each in sources if isinstance(each, PublishedTable)}.values())
+
     def most_rows(self, unknown: int) -> int:
         """How many combinations of rows of its tables the query can look at. unknown: rows of one not counted."""
         tables = [each.source.table for each in self.relations.values() if isinstance(each.source, PublishedTable)]

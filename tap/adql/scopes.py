@@ -39,12 +39,12 @@ class PublishedSchema:
         """The tables that a name may mean: none, one, or several if the schema is left out."""
         key = ".".join(part.name for part in parts).lower()
         names = self._by_last_name.get(key, []) if len(parts) == 1 else [key]
-        found = [self.tables[name] for name in names if name in self.tables]
+        found = [table for name in names if (table := self.tables.get(name)) is not None]
         return [table for table in found if _spelled(parts, table.table.name)]
 
     def names(self) -> list[str]:
-        """Every name that a user may type: qualified, and bare."""
-        return [*(published.table.name for published in self.tables.values()), *self._by_last_name]
+        """Every name that a user may type, in lower case: qualified, and bare."""
+        return [*self.tables, *self._by_last_name]
 
 
 def _spelled(parts: Sequence[Identifier], name: str) -> bool:

@@ -95,7 +95,7 @@ def test_a_request_beyond_the_limits_is_refused_with_and_without_a_length(client
     answer = client.post("/echo", content=b"x" * 6000, headers=headers)
     assert answer.status_code == 413 and b"5000" in answer.content
     answer = client.post("/echo", data={"QUERY": "x" * 2000})
-    assert answer.status_code == 400 and b'value="ERROR"' in answer.content
+    assert answer.status_code == 413 and b'value="ERROR"' in answer.content
 
 
 def test_a_broken_form_is_the_users_error(client: TestClient) -> None:

@@ -1,6 +1,7 @@
 """What is published: TAP_SCHEMA says of every table what PostgreSQL has there, to every process, and no more."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,7 +13,10 @@ from archive.holdings import catalogues, published
 from archive.holdings.declared import SCHEMAS
 from archive.holdings.obscore import COLUMNS as OBSCORE
 from archive.holdings.published import PublishedTables, quoted
+from archive.holdings.table_documents import TableDocuments
 from archive.vo.columns import Column, ForeignKey, Table
+from archive.vo.origin import Origin
+from archive.vo.vosi import tables_document
 from tests.databases import Postgres
 from tests.served import prepared
 
@@ -136,3 +140,59 @@ def test_names_are_quoted_so_that_they_are_nothing_but_names(archive: OpenedArch
     assert quoted(name) == '"cat"."x""; DROP TABLE arc"."file; --"'
     with archive.engines.begin("owner") as connection:
         assert connection.execute(text("SELECT to_regclass('arc.file')")).scalar() is not None
+
+
+def test_a_publication_leaves_what_is_known_of_other_tables_and_columns_of_a_table_that_is_gone_are_not_there(
+    archive: OpenedArchive,
+) -> None:
+    ours = PublishedTables(archive.engines.writer, look_again_s=0.0)
+    for name in ("cat.stays", "cat.goes"):
+        make(archive, Table(name, (Column("a", "int"),)))
+    before = ours.tables()
+    stays = before["cat.stays"]
+    with archive.engines.begin("writer") as connection:
+        published.withdraw(connection, "cat.goes")
+    assert "cat.goes" in before and before.get("cat.goes") is None  # its head is of a moment ago
+    after = ours.tables()
+    assert "cat.goes" not in after
+    assert after["cat.stays"] is stays, "nothing of it was published, and it was read anew"
+    make(archive, Table("cat.stays", (Column("b", "int"),)))
+    assert [column.name for column in ours.tables()["cat.stays"].table.columns] == ["b"]
+
+
+def test_the_kept_tableset_is_the_one_that_is_written_from_all_tables(archive: OpenedArchive) -> None:
+    ours = PublishedTables(archive.engines.writer, look_again_s=0.0)
+    documents = TableDocuments(ours, most_bytes=2_000)  # too few for all: what was let go is written anew
+    odd = Column('odd "<name>"', "double", "*", "polygon", "Jy", "phot.flux", "u:t", "<é>", True, True, True)
+    for round_ in range(3):
+        make(archive, Table(f"cat.round_{round_}", (odd, Column("b", "int"))))
+        every = list(ours.tables().every())
+        schemas = [
+            replace(schema, tables=tuple(one.table for one in every if one.table.schema == schema.name))
+            for schema in ours.schemas()
+        ]
+        for detail in ("min", "max"):
+            told = b"".join(documents.document(detail))
+            assert told == b"".join(tables_document(schemas, detail=detail))
+            assert told.count(b"<column ") == (sum(len(one.table.columns) for one in every) if detail == "max" else 0)
+
+
+def test_what_every_archive_publishes_is_published_anew_only_where_it_changed(archive: OpenedArchive) -> None:
+    def events() -> int:
+        with archive.engines.writer.connect() as connection:
+            return int(
+                connection.execute(text("SELECT count(*) FROM store.event WHERE kind = 'published'")).scalar_one()
+            )
+
+    before = events()
+    with archive.engines.begin("writer") as connection:
+        published.set_origin(connection, "ivoa.obscore", Origin(rights="CC0 1.0"))
+        published.publish_declared(connection)
+        assert published.read_set(connection)["ivoa.obscore"].table.origin.rights == "CC0 1.0"
+    assert events() == before + 1
+    with archive.engines.begin("writer") as connection:
+        connection.execute(text("UPDATE tap_schema.tables SET description = 'x' WHERE table_name = 'ivoa.obscore'"))
+        published.publish_declared(connection)
+    assert events() == before + 2
+    table = PublishedTables(archive.engines.writer).tables()["ivoa.obscore"].table
+    assert table.description != "x" and table.origin.rights == "CC0 1.0"

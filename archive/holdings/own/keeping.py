@@ -220,7 +220,7 @@ class OwnTables:
 
     def _find(self, connection: Connection, name: str) -> tuple[Table, Kept]:
         known = kept(connection, name)  # once more: it may have gone before the lock was had
-        ((_, (one,)),) = published.read_published(connection, [name])
+        (one,) = published.read_set(connection, own=[name]).every()
         return one.table, known
 
     def _room(self, connection: Connection, owner: str) -> Quota:

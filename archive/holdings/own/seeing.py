@@ -7,7 +7,7 @@ import hashlib
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -17,7 +17,7 @@ from archive.database import user_roles
 from archive.database.engines import Engines
 from archive.database.sky import SkyTable
 from archive.holdings.own.names import schema_of
-from archive.holdings.published import Published, quoted, read_published
+from archive.holdings.published import Published, quoted, read_set
 from archive.holdings.tables import arc
 from archive.holdings.temporary import TemporaryTable, sky_places
 from archive.vo.columns import Schema
@@ -116,10 +116,14 @@ class OwnViews:
         return view
 
     def _view(self, connection: Connection, rows: Sequence[Row[Any]], role: str) -> View:
-        found = read_published(connection, [row.table_name for row in rows])
-        tables = {one.table.name: one for _, each in found for one in each}
+        found = read_set(connection, own=[row.table_name for row in rows])
+        tables = {one.table.name: one for one in found.every()}
+        schemas = tuple(
+            replace(schema, tables=tuple(tables[table.name].table for table in schema.tables if table.name in tables))
+            for schema in found.schemas
+        )
         owned = frozenset(row.table_name for row in rows if row.is_owned)
-        return View(tables, owned, tuple(schema for schema, _ in found), role)
+        return View(tables, owned, schemas, role)
 
 
 def provide(engines: Engines, subject: str) -> str:
@@ -164,10 +168,9 @@ def grant_all(engines: Engines) -> None:
 def own_sky_tables(connection: Connection) -> Iterator[SkyTable]:
     """Every place on the sky of every user's table."""
     names = list(connection.execute(select(arc.own_table.c.table_name)).scalars())
-    for _, tables in read_published(connection, names):
-        for one in tables:
-            relation = quoted(one.table.name)
-            yield from sky_places(one.table, relation, TemporaryTable(one.table, (), relation).stored)
+    for one in read_set(connection, own=names).every():
+        relation = quoted(one.table.name)
+        yield from sky_places(one.table, relation, TemporaryTable(one.table, (), relation).stored)
 
 
 # --- TAP_SCHEMA: rows that tell of a user's table are seen by those who may read it, by PostgreSQL's own rights

@@ -156,6 +156,7 @@ published = Table(
     Column("title", Text),
     Column("row_count", BigInteger),
     Column("file_id", Text, comment="the file that a catalogue was read from"),
+    Column("origin", JSONB, nullable=False, server_default=text("'{}'::jsonb"), comment="archive.vo.origin"),
     schema=SCHEMA,
 )
 

@@ -27,11 +27,15 @@ SPECIAL = {"NaN": '"NaN"', "+Inf": '"Infinity"', "-Inf": '"-Infinity"'}
 def write_json(columns: Sequence[Column], batches: Iterable[pa.RecordBatch], **told: Unpack[Told]) -> Iterator[bytes]:
     """{"metadata": a list of columns, "info": names and values, "data": a list of rows, "status": ..., "message": ...}.
 
-    The status comes last: OK, OVERFLOW, or ERROR for a failure that came when the document had begun.
+    An info with several values has a list. The status comes last: OK, OVERFLOW, or ERROR for a failure that came when
+    the document had begun.
     """
     described = [{"name": column.name, **metadata(column)} for column in columns]
-    info = {one.name: one.value for one in said(told)}
-    head = json.dumps({"metadata": described, "info": info}, ensure_ascii=False)
+    info: dict[str, list[str]] = {}
+    for one in said(told):
+        info.setdefault(one.name, []).append(one.value)
+    told_once = {name: values if len(values) > 1 else values[0] for name, values in info.items()}
+    head = json.dumps({"metadata": described, "info": told_once}, ensure_ascii=False)
     yield f'{head[:-1]}, "data": ['.encode()
     comma = 1
     status = {"status": "OK"}

@@ -22,6 +22,7 @@ class Told(TypedDict, total=False):
     description: str | None
     resources: Sequence[Markup]
     late_failures: Literal["told", "raised"]
+    trailing: Callable[[], Sequence[Info]] | None
 
 
 class Write(Protocol):

@@ -8,6 +8,7 @@ import pyarrow as pa
 
 from archive.vo.arrow import PRIMITIVES, TEXT
 from archive.vo.errors import UsageError
+from archive.vo.origin import UNKNOWN, Origin
 
 
 class NoTableError(UsageError):
@@ -75,3 +76,4 @@ class SourceTable:
     frame: str | None = None
     equinox: float | None = None
     left_out: tuple[LeftOut, ...] = ()
+    origin: Origin = UNKNOWN

@@ -6,7 +6,7 @@ asks for which serialization is in archive.vo.formats.
 
 from archive.vo.arrow import arrow_schema, arrow_type
 from archive.vo.votable.document import Serialization, failure, field_ids, votable_error, votable_header, write_votable
-from archive.vo.votable.info import Info
+from archive.vo.votable.info import Info, origin_infos
 from archive.vo.votable.reading import UploadedTable, read_votable
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "arrow_type",
     "failure",
     "field_ids",
+    "origin_infos",
     "read_votable",
     "votable_error",
     "votable_header",

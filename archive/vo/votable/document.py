@@ -51,6 +51,7 @@ def write_votable(
     resources: Sequence[Markup] = (),
     coosys: str | None = "ICRS",
     late_failures: Literal["told", "raised"] = "told",
+    trailing: Callable[[], Sequence[Info]] | None = None,
 ) -> Iterator[bytes]:
     """The document, piece by piece, as the batches come; the memory used does not grow with the number of rows.
 
@@ -61,23 +62,26 @@ def write_votable(
     coosys: frame of the celestial columns (found by UCD), None if it is not known.
     late_failures: "told" ends the document with QUERY_STATUS=ERROR (for a client that has its 200 already, TAP-20);
     "raised" lets the exception out, for a job that can still fail as a whole.
+    trailing: asked after the last row, if none failed, for what is known only then.
     """
     yield _head(columns, infos, table_name, description, coosys, with_nulls=serialization == "binary").encode()
     encoder = ENCODERS[serialization](columns)
     yield b"<DATA>" + encoder.opening
-    last: Info | None = None
+    last: list[Info] = []
     try:
         for batch in batches:
             for part in slices(batch):
                 yield encoder.encode(part)
         if overflow is not None and overflow():
-            last = OVERFLOW
+            last.append(OVERFLOW)
+        if trailing is not None:
+            last += trailing()
     except Exception as error:
         if late_failures == "raised":
             raise
-        last = failure(error)
+        last = [failure(error)]
     yield encoder.finish() + b"</DATA>\n</TABLE>\n"
-    yield _tail((*encoder.notes(), *([last] if last else [])), resources).encode()
+    yield _tail((*encoder.notes(), *last), resources).encode()
 
 
 def votable_header(
