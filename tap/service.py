@@ -146,7 +146,9 @@ class TapService:
         statement = self._statement(checked, maxrec, uploads, view)
         if most_estimate_s is not None:
             self._refuse_hopeless(checked, statement, timeout_s, most_estimate_s)
-        running = self._running(statement, maxrec, timeout_s)
+        running = self._running(statement, maxrec, timeout_s, writer.lines.separator if writer.lines else None)
+        if writer.lines and running.has_lines:
+            writer = replace(writer, write=writer.lines.write)
         told = (Info("UPLOAD", "left out", each) for each in left_out)
         return Prepared(
             writer,
@@ -195,7 +197,9 @@ class TapService:
         running.open()
         return pa.Table.from_batches(running.batches(), schema=arrow_schema(statement.columns))
 
-    def _running(self, statement: Statement, maxrec: int, timeout_s: float) -> RunningQuery:
+    def _running(
+        self, statement: Statement, maxrec: int, timeout_s: float, separator: str | None = None
+    ) -> RunningQuery:
         return RunningQuery(
             self._pool,
             statement,
@@ -204,6 +208,7 @@ class TapService:
             batch_rows=self.limits.batch_rows,
             maxrec=maxrec,
             too_late=TOO_LATE,
+            separator=separator,
         )
 
     def schema(self, uploads: Sequence[TemporaryTable] = (), view: View | None = None) -> PublishedSchema:
@@ -337,7 +342,7 @@ class Prepared:
     def open(self, *, late_failures: LateFailures = "told") -> Generator[bytes]:
         """Run to the first page, then give the document. late_failures: "told" within it, or "raised"."""
         self.running.open()
-        tally = Tally(self.running.columns)
+        tally = Tally(() if self.running.has_lines else self.running.columns)  # where cells are told apart no more
         return Answer(self.writer, self.running, self.infos, self.resources, tally).chunks(late_failures)
 
     def headers(self) -> dict[str, str]:

@@ -17,12 +17,14 @@ from psycopg import Connection
 from psycopg.rows import scalar_row
 from psycopg_pool import ConnectionPool, PoolClosed, PoolTimeout
 
+from archive.holdings.lines import as_lines
 from archive.holdings.rows import as_records, record_batch
 from archive.holdings.temporary import TemporaryTable, fill
 from archive.sphere.sphere import Sphere
 from archive.vo.arrow import arrow_schema
 from archive.vo.columns import Column
 from archive.vo.errors import ArchiveError, QueryError, QueryTimeoutError, UnavailableError
+from archive.vo.formats.separated import LINE
 
 log = logging.getLogger(__name__)
 _CLOCK_MARGIN_S = 1.0  # PostgreSQL comes first where it can
@@ -81,8 +83,12 @@ class RunningQuery:
         batch_rows: int,
         maxrec: int,
         too_late: str = "narrow it",
+        separator: str | None = None,
     ) -> None:
-        """timeout_s: from the first page's asking to the last row; too_late: what to do about it, told when it ends."""
+        """timeout_s: from the first page's asking to the last row; too_late: what to do about it, told when it ends.
+
+        separator: give the rows as lines of text with this between their cells, where that can be (`has_lines`).
+        """
         self.columns = statement.columns
         self.overflow = False
         self.ended = False  # the last row has come, and `overflow` is final
@@ -95,6 +101,7 @@ class RunningQuery:
         self._maxrec = maxrec
         self._advice = too_late
         self._schema = arrow_schema(statement.columns)
+        self._lines = as_lines(statement.sql, statement.columns, separator) if separator else None
         self._connection: Connection[tuple[object, ...]] | None = None
         self._rows: Iterator[bytes] = iter(())
         self._first: pa.RecordBatch | None = None
@@ -104,6 +111,11 @@ class RunningQuery:
         self._talking = threading.RLock()  # who speaks on it: the reader of a page, or the clock
         self._closed = threading.Event()
         self._clock: threading.Timer | None = None
+
+    @property
+    def has_lines(self) -> bool:
+        """Whether its batches have one column, LINE."""
+        return self._lines is not None
 
     def open(self) -> None:
         """Run up to the first page, so that most failures are known before the first byte is sent.
@@ -208,7 +220,9 @@ class RunningQuery:
             connection.execute("SET TRANSACTION READ ONLY")
         cursor = connection.cursor(binary=True, row_factory=scalar_row)
         self._rows = cursor.stream(
-            as_records(self._statement.sql).encode(), dict(self._statement.parameters), size=self._batch_rows
+            (self._lines or as_records(self._statement.sql)).encode(),
+            dict(self._statement.parameters),
+            size=self._batch_rows,
         )
 
     def _next_batch(self) -> pa.RecordBatch | None:
@@ -223,11 +237,16 @@ class RunningQuery:
             if len(rows) > room:
                 self.overflow = is_last = True
                 rows = rows[:room]
-            batch = record_batch(rows, self._schema, self._connection) if rows else None
+            batch = self._batch(rows, self._connection) if rows else None
             if is_last:
                 self.ended = True
                 self.close()  # before the rows are sent: a slow client keeps no connection for what has ended
             return batch
+
+    def _batch(self, rows: list[bytes], connection: Connection[tuple[object, ...]]) -> pa.RecordBatch:
+        if self._lines is not None:
+            return pa.RecordBatch.from_arrays([pa.array(rows, LINE.type)], schema=pa.schema([LINE]))
+        return record_batch(rows, self._schema, connection)
 
     def _too_late(self) -> QueryTimeoutError:
         return QueryTimeoutError(f"the query did not end within {self._timeout_s:g} s; {self._advice}")

@@ -4,10 +4,12 @@ On both databases, through the very server that `uraniborg web` starts; PostgreS
 """
 
 import bz2
+import csv
 import gzip
 import io
 import json
 import socket
+import struct
 import tracemalloc
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -354,6 +356,67 @@ def test_memory_does_not_grow_with_the_number_of_rows(sky: Served, form: str, fe
 
     peak_bytes(2_000)
     assert peak_bytes(many) < 1.5 * peak_bytes(few)
+
+
+NASTY = [
+    "plain",
+    "",
+    None,
+    "a,b",
+    'say "so"',
+    "two\r\nlines",
+    "\ttab\n",
+    "caf\u00e9 \U0001f52d",
+    " blanks ",
+    "\\.",
+    "NULL",
+]
+FLOATS = [
+    0.1,
+    1e-7,
+    1e22,
+    -0.0,
+    float("nan"),
+    float("inf"),
+    float("-inf"),
+    None,
+    16777217.0,
+    5e-324,
+    1.7976931348623157e308,
+]
+
+
+@pytest.mark.parametrize("form", ["csv", "tsv"])
+def test_lines_that_postgresql_makes_are_those_that_are_made_of_columns(sky: Served, form: str) -> None:
+    """Beside a timestamp, for which it makes none, the very same cells go through Arrow."""
+    count = len(NASTY)
+    whole = [None, *range(-5, count - 6)]
+    mine = pa.table({
+        "t": NASTY, "d": pa.array(FLOATS, pa.float64()), "f": pa.array([*FLOATS[:9], 1e-45, 3.4e+38], pa.float32()),
+        "b": [None, True, False] + [True] * (count - 3), "i": pa.array(whole, pa.int16()),
+        "l": pa.array(whole, pa.int64()),
+    })  # fmt: skip
+    file = io.BytesIO()
+    pq.write_table(mine, file)
+    given = {"LANG": "ADQL", "FORMAT": form, "UPLOAD": "mine,param:mine"}
+    tables = []
+    for last in ("d", "CAST('2026-01-31T00:00:00' AS TIMESTAMP)"):
+        asked = {**given, "QUERY": f"SELECT t, d, f, b, i, l, {last} AS x FROM tap_upload.mine"}
+        answer = httpx.post(f"{sky.url}/tap/sync", data=asked, files={"mine": file.getvalue()}, timeout=60)
+        assert answer.status_code == 200, answer.text
+        separator = {"csv": ",", "tsv": "\t"}[form]
+        reader = csv.reader if form == "csv" else lambda text, **_: (line.rstrip("\r\n").split("\t") for line in text)
+        tables.append([row[:-1] for row in reader(io.StringIO(answer.text, newline=""), delimiter=separator)])
+    ours, arrows = tables
+    assert len(ours) == len(arrows) == count + 1
+    for mine_, theirs, text in zip(ours[1:], arrows[1:], NASTY, strict=True):
+        for cell, other, name in zip(mine_, theirs, ours[0], strict=True):
+            if name in "df" and cell:
+                assert struct.pack(">d", float(cell)) == struct.pack(">d", float(other)), (name, cell, other)
+                assert cell.lstrip("+-") in ("NaN", "Inf") or "n" not in cell.lower()
+            else:
+                assert cell == other, name
+        assert mine_[0] == (text or "") or form == "tsv"
 
 
 # ---- uploads

@@ -12,6 +12,10 @@ from archive.vo.columns import Column
 from archive.vo.formats.writing import Told, Write
 from archive.vo.text import byte_table, contains_any, joined_bytes, text_column
 
+CSV, TSV = ",", "\t"
+LINE = pa.field("line", pa.binary())
+"""The one column of batches of lines that are made already, for `write_lines`."""
+
 QUOTED = byte_table(*b'",\r\n')
 BREAKING = byte_table(*b"\t\r\n")
 
@@ -25,8 +29,7 @@ def separated(
     **_told: Unpack[Told],
 ) -> Iterator[bytes]:
     """The table. clean: makes a column's text safe between separators."""
-    names = clean(pa.array([column.name for column in columns], pa.string()))
-    yield (separator.join(names.to_pylist()) + "\r\n").encode()
+    yield _names(columns, separator, clean)
     for batch in batches:
         for part in slices(batch):
             parts: list[pa.Array | pa.Scalar] = []
@@ -36,6 +39,26 @@ def separated(
                     cells = clean(cells)
                 parts += [cells.fill_null("") if cells.null_count else cells, pa.scalar(separator)]
             yield bytes(joined_bytes([*parts[:-1], pa.scalar("\r\n")]))
+
+
+def lines(
+    columns: Sequence[Column],
+    batches: Iterable[pa.RecordBatch],
+    *,
+    separator: str,
+    clean: Callable[[pa.StringArray], pa.StringArray],
+    **_told: Unpack[Told],
+) -> Iterator[bytes]:
+    """The table, of which each batch has the lines, without their ends, in its one column (LINE)."""
+    yield _names(columns, separator, clean)
+    for batch in batches:
+        for part in slices(batch):
+            yield bytes(joined_bytes([part.column(0), pa.scalar(b"\r\n")]))
+
+
+def _names(columns: Sequence[Column], separator: str, clean: Callable[[pa.StringArray], pa.StringArray]) -> bytes:
+    names = clean(pa.array([column.name for column in columns], pa.string()))
+    return (separator.join(names.to_pylist()) + "\r\n").encode()
 
 
 def quoted(cells: pa.StringArray) -> pa.StringArray:
@@ -53,5 +76,7 @@ def unbroken(cells: pa.StringArray) -> pa.StringArray:
     return pc.replace_substring_regex(cells, "[\t\r\n]", " ") if contains_any(cells, BREAKING) else cells
 
 
-write_csv: Write = partial(separated, separator=",", clean=quoted)
-write_tsv: Write = partial(separated, separator="\t", clean=unbroken)
+write_csv: Write = partial(separated, separator=CSV, clean=quoted)
+write_tsv: Write = partial(separated, separator=TSV, clean=unbroken)
+write_csv_lines: Write = partial(lines, separator=CSV, clean=quoted)
+write_tsv_lines: Write = partial(lines, separator=TSV, clean=unbroken)
