@@ -168,8 +168,6 @@ def job_kinds(archive: "OpenedArchive") -> "tuple[JobKind, ...]":
 
 def create_app(settings: Settings, archive: "OpenedArchive | None" = None) -> "ASGIApp":
     """The archive as an ASGI application; opens the archive itself if it is not given one."""
-    from anyio import CapacityLimiter
-
     from archive.access.service import AccessService
     from archive.app.application import application
     from archive.app.opened import OpenedArchive
@@ -184,6 +182,7 @@ def create_app(settings: Settings, archive: "OpenedArchive | None" = None) -> "A
     from archive.served import ServedProtocol
     from archive.vo.capability import Limit
     from archive.vo.dali import RequestLimits
+    from archive.vo.line import Line
     from datalink import protocol as datalink
     from datalink.service import DataLinkService
     from hips import protocol as hips
@@ -205,7 +204,11 @@ def create_app(settings: Settings, archive: "OpenedArchive | None" = None) -> "A
         DiscoveryService: searches,
         TapService: queries,
         OwnTablesService: own_tables_service(archive),
-        CapacityLimiter: CapacityLimiter(settings.tap.threads),
+        Line: Line(
+            settings.database.pool_size,
+            most_waiting=settings.tap.queue_max,
+            wait_s=settings.tap.queue_timeout_s,
+        ),
         JobService: JobService(
             writer,
             StoredResults(archive.store, writer),
