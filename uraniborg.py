@@ -115,7 +115,9 @@ def portal_services(archive: "OpenedArchive", tap: "TapService", links: "DataLin
     import pyarrow as pa
 
     from archive.access.identity import User
+    from archive.jobs.pages import JobPages
     from archive.portal.coverage import Coverages
+    from archive.portal.jobs import PortalJobPages
     from archive.portal.names import ArchiveNames
     from archive.portal.pages import Pages
     from archive.portal.service import Limits, PortalService
@@ -151,7 +153,7 @@ def portal_services(archive: "OpenedArchive", tap: "TapService", links: "DataLin
         Limits(page_rows=chosen.page_rows, facet_rows=chosen.facet_rows),
     )
     pages = Pages(title=settings.title, description=chosen.description, public_url=settings.public_url, version=VERSION)
-    return {PortalService: service, Pages: pages}
+    return {PortalService: service, Pages: pages, JobPages: PortalJobPages(pages)}
 
 
 def job_kinds(archive: "OpenedArchive") -> "tuple[JobKind, ...]":
