@@ -1,12 +1,14 @@
 # What a newcomer types. `make demo` and `make test` need git, make and python3 >= 3.11 with venv; nothing else.
-PYTHON ?= python3
-VENV   ?= .venv
-DATA   ?= data
-PORT   ?= 8000
-BIN    := $(VENV)/bin
+PYTHON  ?= python3
+VENV    ?= .venv
+DATA    ?= data
+PORT    ?= 8000
+USERS   ?= 200
+SECONDS ?= 300
+BIN     := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: help demo install test check bench faults docs clean
+.PHONY: help demo install test check bench faults soak docs clean
 help:            ## what there is
 	@grep -hE '^[a-z]+: .*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 18
 
@@ -50,6 +52,9 @@ docs: $(VENV)/installed-docs ## this documentation as a site: build/docs/index.h
 
 faults: $(VENV)/installed-tests ## the long runs that inject faults
 	@$(BIN)/python -m pytest -q -m "fault or slow" --run-long tests
+
+soak: $(VENV)/installed-tests ## many users at once, and what they leave behind (USERS=200 SECONDS=300)
+	@$(BIN)/python -m tests.soak --users $(USERS) --seconds $(SECONDS)
 
 clean:           ## the environment and caches; never your data
 	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

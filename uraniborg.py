@@ -116,7 +116,9 @@ def portal_services(archive: "OpenedArchive", tap: "TapService", links: "DataLin
     import pyarrow as pa
 
     from archive.access.identity import User
+    from archive.jobs.pages import JobPages
     from archive.portal.coverage import Coverages
+    from archive.portal.jobs import PortalJobPages
     from archive.portal.names import ArchiveNames
     from archive.portal.pages import Pages
     from archive.portal.service import Limits, PortalService
@@ -152,7 +154,7 @@ def portal_services(archive: "OpenedArchive", tap: "TapService", links: "DataLin
         Limits(page_rows=chosen.page_rows, facet_rows=chosen.facet_rows),
     )
     pages = Pages(title=settings.title, description=chosen.description, public_url=settings.public_url, version=VERSION)
-    return {PortalService: service, Pages: pages}
+    return {PortalService: service, Pages: pages, JobPages: PortalJobPages(pages)}
 
 
 def job_kinds(archive: "OpenedArchive") -> "tuple[JobKind, ...]":
@@ -169,8 +171,6 @@ def job_kinds(archive: "OpenedArchive") -> "tuple[JobKind, ...]":
 
 def create_app(settings: Settings, archive: "OpenedArchive | None" = None) -> "ASGIApp":
     """The archive as an ASGI application; opens the archive itself if it is not given one."""
-    from anyio import CapacityLimiter
-
     from archive.access.service import AccessService
     from archive.app.application import application
     from archive.app.opened import OpenedArchive
@@ -188,6 +188,7 @@ def create_app(settings: Settings, archive: "OpenedArchive | None" = None) -> "A
     from archive.vo.answers import Answers
     from archive.vo.capability import Limit
     from archive.vo.dali import RequestLimits
+    from archive.vo.line import Line
     from datalink import protocol as datalink
     from datalink.service import DataLinkService
     from hips import protocol as hips
@@ -210,7 +211,11 @@ def create_app(settings: Settings, archive: "OpenedArchive | None" = None) -> "A
         DiscoveryService: searches,
         TapService: queries,
         OwnTablesService: own_tables_service(archive),
-        CapacityLimiter: CapacityLimiter(settings.tap.threads),
+        Line: Line(
+            settings.database.pool_size,
+            most_waiting=settings.tap.queue_max,
+            wait_s=settings.tap.queue_timeout_s,
+        ),
         JobService: JobService(
             writer,
             StoredResults(archive.store, writer),

@@ -52,6 +52,9 @@ class Server(Section):
     restart_min_s: float = Field(0.5, gt=0, description="seconds before a died process is started again, first time")
     restart_max_s: float = Field(30.0, gt=0, description="seconds before a died process is started again, at most")
     threads: int = Field(40, ge=4, le=1000, description="threads of a web process for all but synchronous queries")
+    stalled_s: float = Field(
+        60.0, gt=0, description="seconds in which a client must take the next 64 KiB of an answer, or be left"
+    )
     max_body_mib: int = Field(256, ge=1, description="largest body of a request, MiB")
 
     @property
@@ -84,7 +87,12 @@ class Database(Section):
         "auto",
         description="adapter of the sky; auto: pgsphere where its extension is installed in the database, else plain",
     )
-    pool_size: int = Field(8, ge=1, le=500, description="connections a process keeps per role")
+    pool_size: int = Field(
+        8,
+        ge=1,
+        le=500,
+        description="connections a process keeps per role; so many synchronous queries and searches it runs at once",
+    )
     pool_timeout_s: float = Field(10.0, gt=0, description="seconds to wait for a free connection before 503")
     max_connections: int = Field(100, ge=20, le=5000, description="connections that the embedded server takes")
     shared_buffers_mib: int = Field(256, ge=16, description="memory of the embedded server's page cache, MiB")
@@ -148,9 +156,10 @@ class Tap(Section):
     )
     keep_mib: int = Field(32, ge=1, description="all answers that a web process keeps, before compression, MiB")
     keep_answer_kib: int = Field(1024, ge=1, description="the largest answer that is kept, before compression, KiB")
-    threads: int = Field(
-        32, ge=1, le=1000, description="synchronous queries that a web process runs, or lets wait for a connection"
+    queue_max: int = Field(
+        200, ge=0, description="synchronous queries and searches that wait in line in a web process, at most"
     )
+    queue_timeout_s: float = Field(20.0, gt=0, description="seconds that one waits in line before 503")
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
@@ -172,7 +181,7 @@ class OwnTables(Section):
 class Jobs(Section):
     """UWS jobs."""
 
-    concurrency: int = Field(2, ge=1, le=256, description="jobs that a job process runs at once")
+    concurrency: int = Field(4, ge=1, le=256, description="jobs that a job process runs at once")
     wait_max_s: float = Field(50.0, gt=0, description="seconds that WAIT may block; keep below proxies' time-outs")
     retention_d: float = Field(7.0, gt=0, description="days that a job and its results are kept, by default")
     retention_max_d: float = Field(60.0, gt=0, description="days that a job and its results are kept, at the most")

@@ -3,7 +3,6 @@
 from importlib import resources
 from typing import Annotated
 
-from anyio import CapacityLimiter
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import HTMLResponse, Response
 
@@ -11,6 +10,7 @@ from archive.access.identity import User
 from archive.access.router import current_user
 from archive.vo.answers import Answers, Asking
 from archive.vo.dali import Parameters, parameters
+from archive.vo.line import Line
 from archive.vo.routes import DaliRoute, provided
 from archive.vo.streaming import StreamedResponse
 from tap.service import TapService
@@ -26,7 +26,7 @@ def sync(
     asked: Annotated[Parameters, Depends(parameters)],
     user: Annotated[User, Depends(current_user)],
     tap: Annotated[TapService, provided(TapService)],
-    threads: Annotated[CapacityLimiter, provided(CapacityLimiter)],
+    line: Annotated[Line, provided(Line)],
 ) -> Response:
     """TAP 1.1 §2.1: the result itself."""
     asking = Asking.of(answers, request, asked, anonymous=user.is_anonymous)
@@ -44,7 +44,8 @@ def sync(
         cancel=prepared.cancel,
         compress=not prepared.writer.is_packed,
         late_headers=prepared.headers,
-        limiter=threads,  # slow queries must not keep files and pages waiting
+        line=line,
+        freed=prepared.running.when_freed,
     )
 
 

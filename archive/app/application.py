@@ -19,13 +19,13 @@ from starlette.types import ASGIApp
 from archive.app.health import health_router
 from archive.app.metrics import ArchiveMetrics, NamesRoute, RequestMetrics, metrics_router
 from archive.app.opened import OpenedArchive
-from archive.app.wire import Compressed, Courtesies, HeadAsGet, TidyPaths
+from archive.app.wire import Compressed, Courtesies, HeadAsGet, Paced, TidyPaths
 from archive.portal.router import error_page
 from archive.served import ServedProtocol
 from archive.vo import conditional
 from archive.vo.capability import Capability, vosi_capabilities
 from archive.vo.errors import UnavailableError, UsageError
-from archive.vo.routes import PlainRoute, archive_error, plain_document
+from archive.vo.routes import PlainRoute, archive_error, is_browser, plain_document
 from archive.vo.vosi import MEDIA_TYPE, Availability, availability_document, capabilities_document
 from storage.errors import VolumeUnavailable
 
@@ -66,13 +66,13 @@ def application(
     app.include_router(health_router(archive, version=version))
     app.include_router(metrics_router(counted, ArchiveMetrics(archive)))
 
-    return Courtesies(TidyPaths(HeadAsGet(Compressed(NamesRoute(app)))), counted)
+    polite = Courtesies(TidyPaths(HeadAsGet(Compressed(NamesRoute(app)))), counted)
+    return Paced(polite, stalled_s=settings.server.stalled_s)
 
 
 async def _tell(request: Request, error: Exception) -> Response:
     """What no route answers (404, 405), in the words of the archive's own faces; a browser gets a page."""
-    is_browser = "application/xhtml+xml" in request.headers.get("accept", "")  # Java's text/html is no wish for a page
-    response = (error_page if is_browser else plain_document)(archive_error(error), request)
+    response = (error_page if is_browser(request) else plain_document)(archive_error(error), request)
     if response.status_code == 405:
         response.headers["Allow"] = ", ".join(_allowed(request))
     return response

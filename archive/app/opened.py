@@ -33,6 +33,8 @@ from storage.s3 import S3Volume
 from storage.service import ObjectStore
 from storage.volume import Volume
 
+SPARE_CONNECTIONS = 2
+"""Of the reader, for what no line is before: quotes, pages, lists of values."""
 OPERATOR_TOKEN = "operator.token"  # noqa: S105 (the name of a file)
 
 
@@ -102,7 +104,7 @@ class OpenedArchive:
         pool: ConnectionPool[psycopg.Connection[tuple[object, ...]]] = ConnectionPool(
             psycopg_dsn(self.urls.reader),
             min_size=1,
-            max_size=self.settings.database.pool_size,
+            max_size=self.settings.database.pool_size + SPARE_CONNECTIONS,
             timeout=self.settings.database.pool_timeout_s,
             configure=configure,
             check=ConnectionPool.check_connection,  # one that a restart of the database left dead is replaced

@@ -117,6 +117,9 @@ def _listen(settings: Settings) -> socket.socket:
         raise ConfigurationError(
             f"cannot listen on {host} port {port}: {problem.strerror}; choose another with --port (0 takes a free one)"
         ) from None
+    if hasattr(socket, "TCP_USER_TIMEOUT"):
+        # Linux ends a connection whose other side takes nothing for as long; accepted sockets inherit it.
+        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(settings.server.stalled_s * 1000))
     listening.listen(512)
     listening.set_inheritable(True)
     return listening

@@ -5,6 +5,7 @@ from typing import IO, BinaryIO, cast
 from sqlalchemy import Engine
 
 from archive.database.engines import begin_unflushed
+from archive.jobs.results import Laid
 from archive.vo.errors import NotFoundError, UnavailableError
 from storage import catalogue
 from storage.errors import ObjectNotFound, OutOfSpace, VolumeUnavailable
@@ -18,14 +19,22 @@ class StoredResults:
         self._store = store
         self._writer = writer
 
-    def put(self, stream: BinaryIO) -> str:
+    def lay(self, stream: BinaryIO) -> Laid:
         try:
             stored = self._store.store(stream)
         except (OutOfSpace, VolumeUnavailable) as problem:
             raise UnavailableError(f"the result could not be kept: {problem}") from None
+        return Laid(
+            stored.key,
+            record=lambda connection: catalogue.add_object(connection, stored),
+            discard=lambda: self._store.delete(stored.key, volume=stored.volume),
+        )
+
+    def put(self, stream: BinaryIO) -> str:
+        laid = self.lay(stream)
         with begin_unflushed(self._writer) as connection:  # the job that refers to it is written after it
-            catalogue.add_object(connection, stored)
-        return stored.key
+            laid.record(connection)
+        return laid.key
 
     def open(self, key: str) -> IO[bytes]:
         try:

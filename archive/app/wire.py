@@ -12,6 +12,7 @@ from collections.abc import Iterable, MutableMapping
 from typing import Any, Protocol
 from urllib.parse import quote
 
+import anyio
 import structlog
 from anyio import to_thread
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -31,6 +32,7 @@ _OWN_HEAD = ("/files/", "/headers/", "/previews/", "/thumbnails/")  # these answ
 _IDS = (*_OWN_HEAD, "/datasets/")  # below these a path is an identifier, slashes and all
 MIN_GZIP_BYTES = 500  # below this an answer is one packet either way
 THREAD_BYTES = 256 << 10  # above this compressing takes milliseconds, in which nobody else would be served
+SLICE_BYTES = 64 << 10
 _TEXT = re.compile(r"(text/|application/(json|xml|javascript|[\w.-]+\+(json|xml))|image/svg\+xml)", re.ASCII)
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
@@ -48,6 +50,43 @@ class TidyPaths:
             if tidy != path:
                 scope = {**scope, "path": tidy, "raw_path": quote(tidy).encode()}
         await self._app(scope, receive, send)
+
+
+class ClientStalled(Exception):
+    """Who was to read does not: the answer ends, and with it whatever it was made of."""
+
+
+class Paced:
+    """Leaves clients that have stopped reading, or read so slowly that they keep from others what their answer holds.
+
+    stalled_s: seconds in which a client must take the next SLICE_BYTES. What lies in the kernel's buffers by then ends
+    with the socket's own time-out (archive.app.processes).
+    """
+
+    def __init__(self, app: ASGIApp, *, stalled_s: float) -> None:
+        self._app = app
+        self._stalled_s = stalled_s
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def paced(message: Message) -> None:
+            if message["type"] != "http.response.body":
+                await send(message)
+                return
+            body, more = message.get("body", b""), message.get("more_body", False)
+            for start in range(0, max(len(body), 1), SLICE_BYTES):
+                stop = start + SLICE_BYTES
+                part = {**message, "body": body[start:stop], "more_body": more or stop < len(body)}
+                try:
+                    with anyio.fail_after(self._stalled_s):
+                        await send(part)
+                except TimeoutError:
+                    raise ClientStalled from None
+
+        try:
+            await self._app(scope, receive, paced)
+        except ClientStalled:
+            # The server, which misses the answer's end, breaks the connection off.
+            access_log.info("a client stopped reading", path=scope["path"])
 
 
 class HeadAsGet:

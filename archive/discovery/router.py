@@ -8,7 +8,6 @@ from functools import partial
 from html import escape
 from typing import Annotated, Any
 
-from anyio import CapacityLimiter
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import HTMLResponse, Response
 from sqlalchemy.exc import SQLAlchemyError
@@ -25,6 +24,7 @@ from archive.vo.answers import Answers, Asking
 from archive.vo.capability import vosi_capabilities
 from archive.vo.conditional import document
 from archive.vo.dali import Parameters, parameters
+from archive.vo.line import Line
 from archive.vo.routes import PlainRoute, ScsRoute, Sia1Route, SiaRoute, SsaRoute, provided
 from archive.vo.streaming import StreamedResponse
 from archive.vo.vosi import MEDIA_TYPE, Availability, availability_document, capabilities_document
@@ -32,7 +32,7 @@ from archive.vo.vosi import MEDIA_TYPE, Availability, availability_document, cap
 Asked = Annotated[Parameters, Depends(parameters)]
 Asker = Annotated[User, Depends(current_user)]  # a wrong token is told, though rows are the same for all
 Service = Annotated[DiscoveryService, provided(DiscoveryService)]
-Threads = Annotated[CapacityLimiter, provided(CapacityLimiter)]
+InLine = Annotated[Line, provided(Line)]
 
 
 async def asking(
@@ -51,9 +51,9 @@ def sia_router(declared: Sequence[Parameter]) -> APIRouter:
 
     @router.get("/sia2/query", operation_id="sia2", openapi_extra=_told(declared))
     @router.post("/sia2/query", operation_id="sia2_post")
-    def images(request: Request, asks: Asks, asked: Asked, service: Service, threads: Threads) -> Response:
+    def images(request: Request, asks: Asks, asked: Asked, service: Service, line: InLine) -> Response:
         """SIA 2.0: images and cubes, in ObsCore's columns."""
-        return _answered(asks, service, lambda: service.images(asked, request.app.state.public_url), "sia2", threads)
+        return _answered(asks, service, lambda: service.images(asked, request.app.state.public_url), "sia2", line)
 
     return router
 
@@ -64,12 +64,12 @@ def sia1_router(declared: Sequence[Parameter]) -> APIRouter:
 
     @router.get("/sia/query", operation_id="sia1", openapi_extra=_told(declared))
     @router.post("/sia/query", operation_id="sia1_post")
-    def images(request: Request, asks: Asks, asked: Asked, service: Service, threads: Threads) -> Response:
+    def images(request: Request, asks: Asks, asked: Asked, service: Service, line: InLine) -> Response:
         """SIA 1.0: images and cubes around a position; FORMAT=METADATA: what this service takes and gives."""
         if wants_metadata(asked):
             return Response(service.older_images_metadata(), media_type="text/xml")
         url = request.app.state.public_url
-        return _answered(asks, service, lambda: service.older_images(asked, url), "sia", threads)
+        return _answered(asks, service, lambda: service.older_images(asked, url), "sia", line)
 
     return router
 
@@ -80,12 +80,12 @@ def ssa_router(declared: Sequence[Parameter]) -> APIRouter:
 
     @router.get("/ssa/query", operation_id="ssa", openapi_extra=_told(declared))
     @router.post("/ssa/query", operation_id="ssa_post")
-    def spectra(request: Request, asks: Asks, asked: Asked, service: Service, threads: Threads) -> Response:
+    def spectra(request: Request, asks: Asks, asked: Asked, service: Service, line: InLine) -> Response:
         """SSA 1.1: spectra, in SSA's columns; FORMAT=METADATA: what this service takes and gives."""
         if wants_metadata(asked):
             ssa.check_request(asked)
             return Response(service.spectra_metadata(), media_type=VOTABLE)
-        return _answered(asks, service, lambda: service.spectra(asked, request.app.state.public_url), "ssa", threads)
+        return _answered(asks, service, lambda: service.spectra(asked, request.app.state.public_url), "ssa", line)
 
     return router
 
@@ -96,9 +96,9 @@ def scs_router(declared: Sequence[Parameter]) -> APIRouter:
 
     @router.get("/scs/{table}/query", operation_id="scs", openapi_extra=_told(declared))
     @router.post("/scs/{table}/query", operation_id="scs_post")
-    def rows(table: str, asks: Asks, asked: Asked, service: Service, threads: Threads) -> Response:
+    def rows(table: str, asks: Asks, asked: Asked, service: Service, line: InLine) -> Response:
         """SCS 1.03: the rows of a table within a circle."""
-        return _answered(asks, service, lambda: service.cone(table, asked), table, threads)
+        return _answered(asks, service, lambda: service.cone(table, asked), table, line)
 
     return router
 
@@ -154,7 +154,7 @@ def _answered(
     service: DiscoveryService,
     prepare: Callable[[], Prepared],
     name: str,
-    threads: CapacityLimiter,
+    line: Line,
 ) -> Response:
     """The answer, or one that is kept."""
     asking = asks()
@@ -171,7 +171,8 @@ def _answered(
         cancel=prepared.cancel,
         compress=not prepared.writer.is_packed,
         late_headers=prepared.headers,
-        limiter=threads,
+        line=line,
+        freed=prepared.running.when_freed,
     )
 
 

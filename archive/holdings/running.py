@@ -8,7 +8,7 @@ The rows come by libpq's chunked mode, so neither side holds more than a page. K
 import itertools
 import logging
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import psycopg
@@ -111,6 +111,11 @@ class RunningQuery:
         self._talking = threading.RLock()  # who speaks on it: the reader of a page, or the clock
         self._closed = threading.Event()
         self._clock: threading.Timer | None = None
+        self._freed: Callable[[], None] = lambda: None
+
+    def when_freed(self, call: Callable[[], None]) -> None:
+        """Have `call` called, on whatever thread, once the connection is given back; before `open`."""
+        self._freed = call
 
     @property
     def has_lines(self) -> bool:
@@ -191,6 +196,7 @@ class RunningQuery:
             if connection is not None:
                 self._give_back(connection)
         self._closed.set()
+        self._freed()
         if self._clock is not None:
             self._clock.cancel()
 

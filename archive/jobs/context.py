@@ -13,7 +13,7 @@ from typing import BinaryIO, Protocol, cast
 from archive.access.identity import User
 from archive.jobs.job import Job, Parameter, Result
 from archive.jobs.queue import DEFAULT_QUEUE
-from archive.jobs.results import ChunkStream, ResultStore
+from archive.jobs.results import ChunkStream, Laid, ResultStore
 from archive.vo.dali import Parameters, UploadedFile
 from archive.vo.errors import NotFoundError
 
@@ -44,15 +44,15 @@ class Cancellable(Protocol):
 class JobContext:
     """A running job, as its function sees it. Made by the runner; used on the job's thread, cancelled from another.
 
-    job: as it was when it began. user: its owner as of now. record: keeps a result in the database; false when the job
-    runs no more.
+    job: as it was when it began. user: its owner as of now. results: what it has stored, which is known to others once
+    the job has completed.
     """
 
-    def __init__(self, job: Job, user: User, store: ResultStore, record: Callable[[Result], bool]) -> None:
+    def __init__(self, job: Job, user: User, store: ResultStore) -> None:
         self.job = job
         self.user = user
         self._store = store
-        self._record = record
+        self.results: list[tuple[Result, Laid]] = []
         self._why: Why | None = None
         # Re-entrant: a hook may ask for `cancelled`, and a hook that is added late runs at once.
         self._lock = threading.RLock()
@@ -134,8 +134,8 @@ class JobContext:
         """Stream chunks into the store as result `name`; its URL ends in ``results/<name>``. Memory stays constant."""
         _check_name(name)
         stream = ChunkStream(chunks)
-        key = self._store.put(cast("BinaryIO", stream))
-        return self._keep(Result(name, key, media_type, stream.size_bytes))
+        laid = self._store.lay(cast("BinaryIO", stream))
+        return self._keep(Result(name, laid.key, media_type, stream.size_bytes), laid)
 
     @contextmanager
     def result_writer(self, name: str, media_type: str) -> Iterator[BinaryIO]:
@@ -145,13 +145,12 @@ class JobContext:
             yield cast("BinaryIO", spool)
             size_bytes = spool.tell()
             spool.seek(0)
-            key = self._store.put(cast("BinaryIO", spool))
-        self._keep(Result(name, key, media_type, size_bytes))
+            laid = self._store.lay(cast("BinaryIO", spool))
+        self._keep(Result(name, laid.key, media_type, size_bytes), laid)
 
-    def _keep(self, result: Result) -> Result:
-        if not self._record(result):
-            self._store.delete(result.key)
-            raise JobCancelled(f"job {self.job.job_id} ended before its result {result.name} was stored")
+    def _keep(self, result: Result, laid: Laid) -> Result:
+        self.results.append((result, laid))
+        self.raise_if_cancelled()
         return result
 
 

@@ -49,7 +49,7 @@ class Janitor:
             if not connection.execute(sa.select(sa.func.pg_try_advisory_xact_lock(_LOCK))).scalar_one():
                 return
             for job in queries.lost(connection, self._stalled_after):
-                keys += self._recover(connection, job)
+                self._recover(connection, job)
             for task in queue.lost_tasks(connection, self._stalled_after):
                 self._recover_task(connection, task)
             for job_id in queries.expired(connection):
@@ -61,14 +61,13 @@ class Janitor:
         # After the commit: bytes without a row are found by scrub, a row without bytes would promise what is not there.
         forget(self._store, keys)
 
-    def _recover(self, connection: Connection, lost: queries.LostJob) -> list[str]:
+    def _recover(self, connection: Connection, lost: queries.LostJob) -> None:
         kind = self._kinds.get(lost.kind)
         allowed = DEFAULT_ATTEMPTS if kind is None else kind.max_attempts
         # One that was fetched but never claimed counts too, or it might come back for ever.
         attempt = lost.attempt + (lost.phase is Phase.QUEUED)
         if lost.procrastinate_id is not None:
             queue.give_up(connection, lost.procrastinate_id)
-        keys = queries.empty_results(connection, lost.job_id)
         if kind is not None and attempt < allowed:
             log.warning("job %s: its worker died; queued again (attempt %d of %d)", lost.job_id, attempt + 1, allowed)
             queries.enqueue(connection, lost.job_id, kind, attempt=attempt)
@@ -79,7 +78,6 @@ class Janitor:
                 "Run it again as a new job; if it dies again, ask for less at once."
             )
             queries.fail(connection, lost.job_id, JobError(message, is_transient=True))
-        return keys
 
     def _recover_task(self, connection: Connection, task: queue.LostTask) -> None:
         if task.attempts + 1 < DEFAULT_ATTEMPTS:

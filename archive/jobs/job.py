@@ -115,6 +115,17 @@ class Job:
         return next((result for result in self.results if result.name == name), None)
 
 
+@dataclass(frozen=True, slots=True)
+class JobReference:
+    """As much of a job as a list of jobs tells."""
+
+    job_id: str
+    phase: Phase
+    run_id: str | None
+    owner: str | None
+    creation_time: datetime
+
+
 def demand_transition(job_id: str, old: Phase, new: Phase) -> None:
     """Raises StateError (403, UWS 1.1 §2.2.1) if a job in phase `old` may not go to `new`."""
     if new not in TRANSITIONS.get(old, frozenset()):

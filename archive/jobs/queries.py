@@ -11,14 +11,14 @@ from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
-from sqlalchemy.dialects.postgresql import JSONB
 
 from archive.jobs import queue
 from archive.jobs.context import JobKind
-from archive.jobs.job import Job, JobError, Parameter, Phase, Result, Upload, error_from
+from archive.jobs.job import Job, JobError, JobReference, Parameter, Phase, Result, Upload, error_from
 from archive.jobs.tables import job
 
 Key = str
+Entry = int
 
 
 def _job(row: sa.RowMapping) -> Job:
@@ -46,19 +46,21 @@ def _pairs(parameters: Iterable[Parameter]) -> list[list[str]]:
     return [[parameter.name, parameter.value] for parameter in parameters]
 
 
-def insert_job(connection: Connection, new: Job) -> None:
+def insert_job(connection: Connection, new: Job, entry: Entry | None = None) -> None:
+    """entry: of the queue, for a job that is QUEUED from the beginning."""
     values = {
         "job_id": new.job_id,
         "kind": new.kind,
         "run_id": new.run_id,
         "owner": new.owner,
-        "phase": new.phase,
+        "phase": new.phase if entry is None else Phase.QUEUED,
         "quote": new.quote,
         "creation_time": new.creation_time,
         "execution_duration_s": new.execution_duration_s,
         "destruction": new.destruction,
         "parameters": _pairs(new.parameters),
         "uploads": [asdict(upload) for upload in new.uploads],
+        "procrastinate_id": entry,
     }
     connection.execute(sa.insert(job).values(values))
 
@@ -77,9 +79,10 @@ def jobs_of(
     phases: Sequence[Phase] = (),
     after: datetime | None = None,
     last: int | None = None,
-) -> list[Job]:
+) -> list[JobReference]:
     """Jobs of an owner, oldest first; with `last` the newest so many, newest first (UWS 1.1 §2.2.2.1)."""
-    statement = sa.select(job).where(job.c.kind == kind, job.c.owner == owner)
+    columns = (job.c.job_id, job.c.phase, job.c.run_id, job.c.owner, job.c.creation_time)
+    statement = sa.select(*columns).where(job.c.kind == kind, job.c.owner == owner)
     if phases:
         statement = statement.where(job.c.phase.in_([str(phase) for phase in phases]))
     else:
@@ -90,7 +93,8 @@ def jobs_of(
         statement = statement.order_by(job.c.creation_time, job.c.job_id)
     else:
         statement = statement.order_by(job.c.creation_time.desc(), job.c.job_id.desc()).limit(last)
-    return [_job(row) for row in connection.execute(statement).mappings()]
+    found = connection.execute(statement)
+    return [JobReference(job_id, Phase(phase), *others) for job_id, phase, *others in found]
 
 
 def change(connection: Connection, job_id: str, changes: dict[str, Any]) -> None:
@@ -111,20 +115,21 @@ def add_parameters(
     connection.execute(sa.update(job).where(job.c.job_id == old.job_id).values(values))
 
 
-def enqueue(
-    connection: Connection, job_id: str, kind: JobKind, *, share: str | None = None, attempt: int | None = None
-) -> None:
-    """Queue the job, in this transaction; the former entry of the queue may no longer run it.
+def enter(connection: Connection, job_id: str, kind: JobKind, share: str | None = None) -> Entry:
+    """An entry of the queue for the job, in this transaction.
 
     share: with whose other jobs it takes turns; None for a job that waits behind nobody of its priority: one that had
     its turn already, or the archive's own.
     """
-    task = f"{queue.TASK_PREFIX}{kind.name}"
-    arguments, priority = {"job_id": job_id}, kind.priority * queue.TURNS
-    if share is not None:
-        arguments["share"] = share
-        priority -= queue.turn(connection, share, queue=kind.queue, priority=kind.priority)
-    entry = queue.defer(connection, task, arguments, queue=kind.queue, priority=priority)
+    task, priority = f"{queue.TASK_PREFIX}{kind.name}", kind.priority * queue.TURNS
+    return queue.defer(connection, task, {"job_id": job_id}, queue=kind.queue, priority=priority, share=share)
+
+
+def enqueue(
+    connection: Connection, job_id: str, kind: JobKind, *, share: str | None = None, attempt: int | None = None
+) -> None:
+    """Queue the job, in this transaction; the former entry of the queue may no longer run it. share: as of `enter`."""
+    entry = enter(connection, job_id, kind, share)
     values: dict[str, Any] = {"phase": Phase.QUEUED, "procrastinate_id": entry, "start_time": None}
     if attempt is not None:
         values["attempt"] = attempt
@@ -168,48 +173,30 @@ def claim(connection: Connection, job_id: str, procrastinate_id: int) -> Job | N
     return None if row is None else _job(row)
 
 
-def add_result(connection: Connection, job_id: str, procrastinate_id: int, result: Result) -> bool:
-    """Add a result to a running job; false if it runs no more."""
-    addition = sa.cast([asdict(result)], JSONB)
-    statement = (
-        sa.update(job)
-        .where(_held(job_id, procrastinate_id), job.c.phase == Phase.EXECUTING)
-        .values(results=job.c.results.op("||")(addition))
-    )
-    return connection.execute(statement).rowcount > 0
-
-
 def finish(
-    connection: Connection, job_id: str, procrastinate_id: int, phase: Phase, error: JobError | None = None
+    connection: Connection,
+    job_id: str,
+    procrastinate_id: int,
+    phase: Phase,
+    error: JobError | None = None,
+    results: Iterable[Result] = (),
 ) -> bool:
     """End a running job; false if somebody else has ended it, or it is gone."""
     statement = (
         sa.update(job)
         .where(_held(job_id, procrastinate_id), job.c.phase == Phase.EXECUTING)
-        .values(phase=phase, end_time=sa.func.now(), error=sa.null() if error is None else asdict(error))
+        .values(
+            phase=phase,
+            end_time=sa.func.now(),
+            error=sa.null() if error is None else asdict(error),
+            results=[asdict(result) for result in results],
+        )
     )
     return connection.execute(statement).rowcount > 0
 
 
-def empty_results(connection: Connection, job_id: str) -> list[Key]:
-    """Empty the results of a job that did not complete; their keys, for the store to forget once this is committed."""
-    statement = sa.select(job.c.results).where(job.c.job_id == job_id).with_for_update()
-    results = connection.execute(statement).scalar_one_or_none()
-    if not results:
-        return []
-    connection.execute(sa.update(job).where(job.c.job_id == job_id).values(results=[]))
-    return [result["key"] for result in results]
-
-
-def empty_results_of(connection: Connection, job_id: str, procrastinate_id: int) -> list[Key]:
-    """empty_results(), if the job is still this entry's and did not complete."""
-    statement = sa.select(job.c.phase).where(_held(job_id, procrastinate_id)).with_for_update()
-    phase = connection.execute(statement).scalar_one_or_none()
-    return [] if phase in (None, Phase.COMPLETED, Phase.QUEUED) else empty_results(connection, job_id)
-
-
-def requeue(connection: Connection, old: Job, procrastinate_id: int, kind: JobKind) -> list[Key]:
-    """Put a running job, stopped through no fault of its own, back into the queue; the keys of its partial results.
+def requeue(connection: Connection, old: Job, procrastinate_id: int, kind: JobKind) -> None:
+    """Put a running job, stopped through no fault of its own, back into the queue.
 
     The attempt is not counted. Nothing happens if the job is no longer run by this entry of the queue.
     """
@@ -218,11 +205,8 @@ def requeue(connection: Connection, old: Job, procrastinate_id: int, kind: JobKi
         .where(_held(old.job_id, procrastinate_id), job.c.phase == Phase.EXECUTING)
         .with_for_update()
     )
-    if connection.execute(statement).scalar_one_or_none() is None:
-        return []
-    keys = empty_results(connection, old.job_id)
-    enqueue(connection, old.job_id, kind, attempt=old.attempt - 1)
-    return keys
+    if connection.execute(statement).scalar_one_or_none() is not None:
+        enqueue(connection, old.job_id, kind, attempt=old.attempt - 1)
 
 
 def fail(connection: Connection, job_id: str, error: JobError) -> None:

@@ -3,6 +3,7 @@
 Nothing else of the archive names procrastinate's tables or functions, but runner.py, which runs its worker.
 """
 
+import json
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,8 +23,17 @@ SCHEMA = "jobs"
 TASK_PREFIX = "uws."
 DEFAULT_QUEUE = "default"
 TURNS = 1_000_000
-"""procrastinate's priorities for each of ours: within one of ours the turns of those who wait (`turn`)."""
+"""procrastinate's priorities for each of ours: within one of ours the turns of those who wait (`defer`)."""
 _INSTALL_LOCK = 0x75726F_6A6F62
+# What is added to procrastinate's own: indexes for `defer`, so that taking one's turn costs the same however many wait;
+# and functions that find their tables by themselves, whatever the session's search_path.
+_ADDED = (
+    "CREATE INDEX uraniborg_turn_idx ON jobs.procrastinate_jobs (queue_name, status, priority)"
+    " WHERE status IN ('todo', 'doing')",
+    "CREATE INDEX uraniborg_share_idx ON jobs.procrastinate_jobs (queue_name, (args->>'share'), priority)"
+    " WHERE status IN ('todo', 'doing')",
+)
+_FUNCTIONS = ("defer_jobs_v1", "cancel_job_v1", "finish_job_v1", "retry_job_v2")
 
 
 def install(connection: Connection, *, grant_to: str | None = None) -> bool:
@@ -38,15 +48,21 @@ def install(connection: Connection, *, grant_to: str | None = None) -> bool:
     comment = connection.execute(
         sa.text("SELECT obj_description(oid, 'pg_namespace') FROM pg_namespace WHERE nspname = :name"), {"name": SCHEMA}
     ).scalar_one()
-    wanted = procrastinate.__version__
-    if present and comment == f"procrastinate {wanted}":
+    wanted = f"procrastinate {procrastinate.__version__}, with turns"
+    if present and comment == wanted:
         _grant(connection, grant_to)
         return False
     scripts = _migrations(_version(str(comment or ""))) if present else [SchemaManager.get_schema()]
     with _in_schema(connection) as driver:
         for script in scripts:
             driver.execute(script.encode())
-        driver.execute(psycopg.sql.SQL("COMMENT ON SCHEMA jobs IS {}").format(f"procrastinate {wanted}"))
+        driver.execute("DROP INDEX IF EXISTS uraniborg_turn_idx, uraniborg_share_idx")
+        for statement in (
+            *_ADDED,
+            *(f"ALTER FUNCTION procrastinate_{each} SET search_path = jobs" for each in _FUNCTIONS),
+        ):
+            driver.execute(statement.encode())
+        driver.execute(psycopg.sql.SQL("COMMENT ON SCHEMA jobs IS {}").format(wanted))
     _grant(connection, grant_to)
     return True
 
@@ -94,57 +110,62 @@ def _in_schema(connection: Connection) -> Iterator[psycopg.Connection[Any]]:
     connection.execute(change, {"path": before})
 
 
-# A connector that is never opened: entries are made on connections that the callers bring.
-_MANAGER = procrastinate.App(connector=procrastinate.SyncPsycopgConnector())
-
-
-def turn(connection: Connection, share: str, *, queue: str, priority: int) -> int:
-    """When the next entry of `share` is due among those of the same queue and priority: the lowest turn runs first.
-
-    share: whose jobs they are. Start-time fair queueing, each job counting 1: an entry comes one turn after the last
-    of its share that is still there, but not before what runs now. So the shares take turns, however many entries one
-    of them has; one that did not ask for a while has saved up nothing; and nobody waits for ever.
-    Source: Goyal, Vin, Cheng 1996, Start-time Fair Queueing.
-    """
-    statement = sa.text(
-        "WITH entry AS NOT MATERIALIZED ("
-        "  SELECT :top - priority AS turn, status, worker_id, args->>'share' AS share FROM jobs.procrastinate_jobs"
-        "  WHERE queue_name = :queue AND priority BETWEEN :top - :turns + 1 AND :top AND status IN ('todo', 'doing'))"
-        " SELECT greatest("
-        "  coalesce((SELECT max(turn) FROM entry WHERE status = 'doing' AND worker_id IS NOT NULL),"
-        "    (SELECT min(turn) FROM entry WHERE status = 'todo'), 0),"
-        "  (SELECT max(turn) + 1 FROM entry WHERE share = :share))"
-    )
-    values = {"queue": queue, "top": priority * TURNS, "turns": TURNS, "share": share}
-    return min(int(connection.execute(statement, values).scalar_one()), TURNS - 1)
+_ENTRY = (
+    "SELECT unnest(jobs.procrastinate_defer_jobs_v1(ARRAY[ROW(CAST(:queue AS varchar), :task, {priority}, NULL, NULL,"
+    " CAST(:arguments AS jsonb), NULL)::jobs.procrastinate_job_to_defer_v1]))"
+)
+_AMONG = (
+    "FROM jobs.procrastinate_jobs"
+    " WHERE queue_name = CAST(:queue AS varchar) AND priority BETWEEN :top - :turns + 1 AND :top"
+)
+_TURN = f"""greatest(:top - :turns + 1, least(
+    coalesce(
+        (SELECT min(priority) {_AMONG} AND status = 'doing' AND worker_id IS NOT NULL),
+        (SELECT max(priority) {_AMONG} AND status = 'todo'),
+        :top),
+    (SELECT min(priority) - 1 {_AMONG} AND status IN ('todo', 'doing') AND args->>'share' = :share)))"""
 
 
 def defer(
-    connection: Connection, task: str, arguments: dict[str, Any], *, queue: str = DEFAULT_QUEUE, priority: int = 0
+    connection: Connection,
+    task: str,
+    arguments: dict[str, Any],
+    *,
+    queue: str = DEFAULT_QUEUE,
+    priority: int = 0,
+    share: str | None = None,
 ) -> int:
     """Queue a task in the connection's transaction: rolled back with it, seen by workers when it is committed.
 
-    The queue's entry's id. task: a full name, as registered with the worker.
+    The queue's entry's id. task: a full name, as registered with the worker. priority: the highest runs first.
+
+    share: whose it is; None for what waits behind nobody of its priority. Those of the same queue and priority take
+    turns. Start-time fair queueing, each entry counting 1: an entry comes one turn after the last of its share that is
+    still there, but not before what runs now. So the shares alternate, however many entries one of them has; one that
+    did not ask for a while has saved up nothing; and nobody waits for ever.
+    Source: Goyal, Vin, Cheng 1996, Start-time Fair Queueing.
     """
-    with _in_schema(connection) as driver:
-        deferrer = _MANAGER.configure_task(task, queue=queue, priority=priority, connection=driver)
-        return int(deferrer.defer(**arguments))
+    values: dict[str, Any] = {"queue": queue, "task": task, "top": priority}
+    if share is not None:
+        values |= {"share": share, "turns": TURNS}
+        arguments = {**arguments, "share": share}
+    statement = _ENTRY.format(priority=":top" if share is None else _TURN)
+    return int(connection.execute(sa.text(statement), {**values, "arguments": json.dumps(arguments)}).scalar_one())
 
 
 def withdraw(connection: Connection, procrastinate_id: int) -> None:
     """Take an entry back that no worker has fetched; one that runs is left alone (its job's phase stops it)."""
-    with _in_schema(connection) as driver:
-        driver.execute("SELECT procrastinate_cancel_job_v1(%s, false, true)", (procrastinate_id,))
+    statement = sa.text("SELECT jobs.procrastinate_cancel_job_v1(:id, false, true)")
+    connection.execute(statement, {"id": procrastinate_id})
 
 
 def give_up(connection: Connection, procrastinate_id: int) -> None:
     """Mark an entry whose worker is dead as failed, if it is still there and open."""
-    with _in_schema(connection) as driver:
-        driver.execute(
-            "SELECT procrastinate_finish_job_v1(id, 'failed', false) FROM procrastinate_jobs"
-            " WHERE id = %s AND status IN ('todo', 'doing')",
-            (procrastinate_id,),
-        )
+    statement = sa.text(
+        "SELECT jobs.procrastinate_finish_job_v1(id, 'failed', false) FROM jobs.procrastinate_jobs"
+        " WHERE id = :id AND status IN ('todo', 'doing')"
+    )
+    connection.execute(statement, {"id": procrastinate_id})
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,11 +204,8 @@ def open_tasks(connection: Connection) -> list[dict[str, Any]]:
 
 def retry(connection: Connection, procrastinate_id: int) -> None:
     """Put an entry that a dead worker held back into the queue."""
-    with _in_schema(connection) as driver:
-        driver.execute(
-            "SELECT procrastinate_retry_job_v2(%s, now(), NULL, NULL, NULL)",
-            (procrastinate_id,),
-        )
+    statement = sa.text("SELECT jobs.procrastinate_retry_job_v2(:id, now(), NULL, NULL, NULL)")
+    connection.execute(statement, {"id": procrastinate_id})
 
 
 def delete_ended(connection: Connection, older_than: timedelta) -> int:

@@ -2,16 +2,35 @@
 
 import io
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from typing import IO, BinaryIO, Protocol
+
+from sqlalchemy import Connection
 
 CHUNK_BYTES = 1 << 18
 
 
+@dataclass(frozen=True, slots=True)
+class Laid:
+    """Bytes that lie in the store under `key`, and that nothing refers to yet.
+
+    record: tells the store's catalogue of them, in the transaction that makes them known. discard: takes them away.
+    """
+
+    key: str
+    record: Callable[[Connection], None]
+    discard: Callable[[], object]
+
+
 class ResultStore(Protocol):
-    """Bytes under keys that the store chooses. put shows nothing of a stream that failed; delete may be repeated."""
+    """Bytes under keys that the store chooses; nothing is shown of a stream that failed. delete may be repeated."""
+
+    def lay(self, stream: BinaryIO) -> Laid:
+        """Keep what the stream holds, to be recorded or discarded."""
+        ...
 
     def put(self, stream: BinaryIO) -> str:
-        """Keep what the stream holds; the key to find it by."""
+        """Keep what the stream holds, recorded at once; the key to find it by."""
         ...
 
     def open(self, key: str) -> IO[bytes]:

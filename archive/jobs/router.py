@@ -1,6 +1,7 @@
 """The UWS 1.1 tree as a router, for any kind of job: TAP's async, SODA's, the archive's own.
 
-A job is told as XML, its simple children as text (§2.2.2.2). What may be done, and by whom, is service.py's.
+A job is told as XML, its simple children as text (§2.2.2.2); to a browser as a page. What may be done, and by whom, is
+service.py's.
 """
 
 from collections.abc import Callable
@@ -15,6 +16,7 @@ from archive.access.identity import User
 from archive.access.router import current_user
 from archive.jobs.documents import MEDIA_TYPE, job_document, jobs_document, parameters_document, results_document
 from archive.jobs.job import ACTIVE, JobError, Parameter, Phase, Upload, time_from_text, time_text
+from archive.jobs.pages import JobPages, job_pages
 from archive.jobs.results import chunks_of
 from archive.jobs.service import JobService
 from archive.vo.dali import Parameters, parameters
@@ -75,6 +77,7 @@ def place(request: Request) -> Place:
 
 
 Here = Annotated[Place, Depends(place)]
+InBrowser = Annotated[JobPages | None, Depends(job_pages)]
 
 
 def uws_router(
@@ -98,7 +101,7 @@ def uws_router(
 
 def _add_list(router: APIRouter, kind: str) -> None:
     @router.get("")
-    def job_list(jobs: Jobs, user: Asker, asked: Asked, here: Here) -> Response:
+    def job_list(jobs: Jobs, user: Asker, asked: Asked, here: Here, pages: InBrowser) -> Response:
         """UWS 1.1 §2.2.2.1: one's own jobs, by PHASE, AFTER and LAST."""
         after = asked.single("AFTER")
         found = jobs.list(
@@ -108,7 +111,9 @@ def _add_list(router: APIRouter, kind: str) -> None:
             after=None if after is None else time_from_text(after, "AFTER"),
             last=_last(asked),
         )
-        return Response(jobs_document(found, here.jobs_url), media_type=MEDIA_TYPE)
+        if pages is not None:
+            return _varying(pages.jobs(found, here.jobs_url))
+        return _varying(Response(jobs_document(found, here.jobs_url), media_type=MEDIA_TYPE))
 
     @router.post("")
     def create(jobs: Jobs, user: Asker, asked: Asked, here: Here) -> Response:
@@ -135,7 +140,7 @@ def _add_list(router: APIRouter, kind: str) -> None:
 
 def _add_job(router: APIRouter, kind: str) -> None:
     @router.get("/{job_id}")
-    async def job(job_id: str, jobs: Jobs, user: Asker, asked: Asked, here: Here) -> Response:
+    async def job(job_id: str, jobs: Jobs, user: Asker, asked: Asked, here: Here, pages: InBrowser) -> Response:
         """UWS 1.1 §2.2.2.2; WAIT (§2.2.1.2) holds no thread while it waits, so this handler is async."""
         found = await run_in_threadpool(jobs.get, kind, job_id, user)
         wait_s = _wait(asked, jobs.max_wait_s)
@@ -144,7 +149,9 @@ def _add_job(router: APIRouter, kind: str) -> None:
         if wait_s > 0 and found.phase in ACTIVE and found.phase is expected:
             await jobs.watcher.changed(job_id, found.phase, wait_s)
             found = await run_in_threadpool(jobs.get, kind, job_id, user)
-        return Response(job_document(found, here.job_url), media_type=MEDIA_TYPE)
+        if pages is not None:
+            return _varying(pages.job(found, here.job_url))
+        return _varying(Response(job_document(found, here.job_url), media_type=MEDIA_TYPE))
 
     @router.delete("/{job_id}")
     def delete(job_id: str, jobs: Jobs, user: Asker, here: Here) -> Response:
@@ -300,6 +307,11 @@ def _wait(asked: Parameters, most_s: float) -> float:
     if wait_s < -1:
         raise UsageError(f"WAIT={wait_s} is below -1: seconds, or -1 for as long as the server likes.")
     return most_s if wait_s == -1 else min(float(wait_s), most_s)
+
+
+def _varying(response: Response) -> Response:
+    response.headers["Vary"] = "Accept, Authorization"
+    return response
 
 
 def _plain(text: str) -> Response:

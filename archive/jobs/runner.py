@@ -13,12 +13,12 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 from structlog.contextvars import bound_contextvars
 
+from archive.access.identity import ANONYMOUS
 from archive.access.service import AccessService
 from archive.database.engines import begin_unflushed
 from archive.jobs import queries
 from archive.jobs.context import JobCancelled, JobContext, JobKind, Why
-from archive.jobs.janitor import forget
-from archive.jobs.job import Job, JobError, Phase, Result
+from archive.jobs.job import Job, JobError, Phase
 from archive.jobs.results import ResultStore
 from archive.vo.errors import ArchiveError
 
@@ -67,26 +67,23 @@ class Runner:
 
     def _execute(self, kind: JobKind, job: Job, held: Held) -> None:
         log.debug("job %s (%s): attempt %d begins", job.job_id, kind.name, job.attempt)
-        why: Why | None = None
+        context = JobContext(job, ANONYMOUS, self._store)
         error: BaseException | None = None
+        with self._lock:
+            self._running[held] = _Running(context)
         try:
-            context = JobContext(job, self._access.user_named(job.owner), self._store, lambda r: self._record(held, r))
-            with self._lock:
-                self._running[held] = _Running(context)
-            try:
-                kind.run(context)
-            finally:
-                with self._lock:
-                    del self._running[held]
-                why = context.why
+            context.user = self._access.user_named(job.owner)
+            kind.run(context)
         except Exception as raised:
             error = raised
-        if error is None:
-            self._finish(job, held, Phase.COMPLETED, None)
-        elif why is Why.SHUTDOWN:
+        finally:
+            with self._lock:
+                del self._running[held]
+        if error is not None and context.why is Why.SHUTDOWN:
+            _discard(context)
             self.give_back(kind, job, held)
         else:
-            self._finish(job, held, *_outcome(job, why, error))
+            self._finish(context, held, error)
 
     def cancel(self, held: Held) -> None:
         """The worker stops: tell the job so, whose function then returns early, and it is queued again."""
@@ -99,8 +96,7 @@ class Runner:
         """Queue a job again that was stopped because the worker stops."""
         log.info("job %s: queued again, the worker stops", job.job_id)
         with self._writer.begin() as connection:
-            keys = queries.requeue(connection, job, held[1], kind)
-        forget(self._store, keys)
+            queries.requeue(connection, job, held[1], kind)
 
     def job_of(self, held: Held) -> Job | None:
         """The job, if its function has not returned."""
@@ -108,17 +104,18 @@ class Runner:
             running = self._running.get(held)
         return None if running is None else running.context.job
 
-    def _record(self, held: Held, result: Result) -> bool:
+    def _finish(self, context: JobContext, held: Held, error: BaseException | None) -> None:
+        """How it ended and what came of it, in one transaction: results are known with the phase, or not at all."""
+        job = context.job
+        phase, told = (Phase.COMPLETED, None) if error is None else _outcome(job, context.why, error)
+        kept = context.results if phase is Phase.COMPLETED else []
         with begin_unflushed(self._writer) as connection:
-            return queries.add_result(connection, *held, result)
-
-    def _finish(self, job: Job, held: Held, phase: Phase, error: JobError | None) -> None:
-        keys: list[str] = []
-        with begin_unflushed(self._writer) as connection:
-            ended = queries.finish(connection, *held, phase, error)
-            if phase is not Phase.COMPLETED:
-                keys = queries.empty_results_of(connection, *held)
-        forget(self._store, keys)
+            ended = queries.finish(connection, *held, phase, told, [result for result, _ in kept])
+            if ended:
+                for _, laid in kept:
+                    laid.record(connection)
+        if not (ended and phase is Phase.COMPLETED):
+            _discard(context)
         log.info("job %s: %s", job.job_id, phase if ended else "was ended by somebody else")
 
     def _watch(self) -> None:
@@ -141,6 +138,15 @@ class Runner:
                     one.context.cancel(Why.ABORTED)
                 elif 0 < duration_s < now - one.began:
                     one.context.cancel(Why.TIMEOUT)
+
+
+def _discard(context: JobContext) -> None:
+    """Take away what a job stored that did not complete. What cannot be is logged, and left for scrub to find."""
+    for result, laid in context.results:
+        try:
+            laid.discard()
+        except Exception:
+            log.warning("object %s of a job that ended could not be deleted", result.key, exc_info=True)
 
 
 def _outcome(job: Job, why: Why | None, error: BaseException) -> tuple[Phase, JobError | None]:

@@ -14,7 +14,7 @@ from archive.access.identity import User
 from archive.jobs import queries
 from archive.jobs.context import JobKind, Kinds
 from archive.jobs.janitor import forget
-from archive.jobs.job import Job, Parameter, Phase, Result, Upload, demand_pending, demand_transition
+from archive.jobs.job import Job, JobReference, Parameter, Phase, Result, Upload, demand_pending, demand_transition
 from archive.jobs.results import ResultStore
 from archive.jobs.waiting import PhaseWatcher
 from archive.vo.errors import AuthorizationError, NotFoundError, TooLargeError, UsageError
@@ -88,9 +88,8 @@ class JobService:
                 known.check(new.parameters, user)
             new = replace(new, quote=_quote(known, new.parameters, user))
             with self._writer.begin() as connection:
-                queries.insert_job(connection, new)
-                if run:
-                    queries.enqueue(connection, new.job_id, known, share=_share(user, address))
+                entry = queries.enter(connection, new.job_id, known, _share(user, address)) if run else None
+                queries.insert_job(connection, new, entry)
         except BaseException:
             self.forget_uploads(uploads)
             raise
@@ -112,8 +111,7 @@ class JobService:
         """
         known = self.kinds[kind]
         job = self._new(known, owner, parameters, run_id=run_id)
-        queries.insert_job(connection, job)
-        queries.enqueue(connection, job.job_id, known)
+        queries.insert_job(connection, job, queries.enter(connection, job.job_id, known))
         return job.job_id
 
     def _new(
@@ -173,7 +171,7 @@ class JobService:
         phases: Sequence[Phase] = (),
         after: datetime | None = None,
         last: int | None = None,
-    ) -> Sequence[Job]:
+    ) -> Sequence[JobReference]:
         """The user's own jobs (UWS 1.1 §3). The anonymous get none: they share no identity, and an id is their key."""
         if user.is_anonymous:
             return []

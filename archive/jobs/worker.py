@@ -34,7 +34,8 @@ class WorkerLimits:
     job then gets to leave its thread. stalled_after_s: seconds without a sign of life after which a worker is dead;
     heartbeat_s: seconds between two such signs, None for a fifth of that. watch_s: seconds between two looks at whether
     running jobs were aborted; janitor_s: between two rounds of the janitor; poll_s: between two looks into the queue,
-    should a notification be missed. After SIGTERM a worker is gone within grace_s + stop_s and a second or two.
+    for procrastinate forgets a notification that comes while it looks. After SIGTERM a worker is gone within grace_s +
+    stop_s and a second or two.
     """
 
     concurrency: int = 2
@@ -44,7 +45,7 @@ class WorkerLimits:
     heartbeat_s: float | None = None
     watch_s: float = 0.25
     janitor_s: float = 5.0
-    poll_s: float = 5.0
+    poll_s: float = 0.5
 
     def __post_init__(self) -> None:
         if self.concurrency < 1:

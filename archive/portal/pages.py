@@ -86,7 +86,7 @@ class Pages:
         self._environment.filters.update(
             size=wording.size, moment=wording.moment, day=wording.day, kind=wording.kind, seconds=wording.seconds,
             angle=wording.angle, title_of=wording.title, local=local, for_maps=for_maps,
-            path=lambda text: quote(text, safe="/:"),
+            instant=wording.instant, path=lambda text: quote(text, safe="/:"),
         )  # fmt: skip
         self._environment.globals.update(
             archive=title, description=description, url=public_url, root=root, version=version,

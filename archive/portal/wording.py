@@ -3,7 +3,7 @@
 import math
 import shlex
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote
 
@@ -39,6 +39,11 @@ def moment(t_mjd: float | None, *, to_the_minute: bool = False) -> str:
     """An MJD (UTC) as a date, or with its time of day."""
     when = date_of(t_mjd)
     return "" if when is None else when.strftime("%Y-%m-%d %H:%M" if to_the_minute else "%Y-%m-%d")
+
+
+def instant(time: datetime) -> str:
+    """A moment to the second, UTC."""
+    return time.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
 def day(text: str | datetime | None) -> str:

@@ -82,6 +82,11 @@ def error_headers(error: ArchiveError) -> dict[str, str]:
     return headers
 
 
+def is_browser(request: Request) -> bool:
+    """Whether a page is wanted. Java says text/html too, and wants none."""
+    return "application/xhtml+xml" in request.headers.get("accept", "")
+
+
 def request_id(request: Request) -> str:
     """What the log knows the request by, and X-Request-ID tells (archive.app.wire); empty where nobody gave it one."""
     return str(request.scope.get("state", {}).get("request_id", ""))

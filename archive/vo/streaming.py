@@ -5,11 +5,15 @@ query, opens the file) and gives an iterable of bytes. `open` and every piece af
 event loop watches the connection; so a client that leaves before the first byte or in the middle is noticed while the
 thread is blocked, and `cancel` is called, on a thread of its own, to free what it waits for.
 
+Where there are few of what the work needs, it waits in line for it first (archive.vo.line), on the event loop.
+
 The first piece is fetched before the headers leave: whatever fails until then is answered with a status and in the
 form of the route (archive.vo.routes sets `tell_error`). What fails later breaks the connection off, without the end
 that HTTP needs, so no client takes half an answer for a whole one.
 """
 
+import asyncio
+import contextlib
 import time
 import zlib
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
@@ -28,6 +32,7 @@ from starlette.types import Receive, Scope, Send
 
 from archive.vo.drain import Drain
 from archive.vo.errors import ArchiveError
+from archive.vo.line import Line
 
 logger = structlog.get_logger(__name__)
 
@@ -64,7 +69,9 @@ class StreamedResponse(Response):
     still under way, or before the stream is at its end; it may come when the work is just over, and must bear that.
     compress: zstd or gzip where the client asks for it; at their quickest, the first bytes early.
     late_headers: asked when the first piece is there, for what is known only then.
-    limiter: which streams share how many threads; None for anyio's own (40).
+    line: where the answer waits for its turn, and the threads that it then works on; None: no line, anyio's threads.
+    freed: told once, before `open`, what to call, on any thread, when the work holds nothing any more that others wait
+    for. Without it the place is kept to the end of the answer, however slowly the client reads.
     """
 
     def __init__(
@@ -77,7 +84,8 @@ class StreamedResponse(Response):
         cancel: Callable[[], object] | None = None,
         compress: bool = True,
         late_headers: Callable[[], Mapping[str, str]] | None = None,
-        limiter: CapacityLimiter | None = None,
+        line: Line | None = None,
+        freed: Callable[[Callable[[], None]], object] | None = None,
         pages: Pages = Pages(),
         background: BackgroundTask | None = None,
     ) -> None:
@@ -93,7 +101,9 @@ class StreamedResponse(Response):
         self._cancel = cancel
         self._compress = compress
         self._late_headers = late_headers
-        self._limiter = limiter
+        self._line = line
+        self._freed = freed
+        self._wait: anyio.CancelScope | None = None
         self._pages = pages
         self._work: _Work | None = None
         self._finished = False
@@ -105,6 +115,7 @@ class StreamedResponse(Response):
         self.raw_headers = [(key.lower().encode("latin-1"), value.encode("latin-1")) for key, value in given.items()]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self._wait = anyio.CancelScope()
         async with anyio.create_task_group() as group:
             group.start_soon(self._watch, receive)
             failure = await self._answer(scope, receive, send)
@@ -122,6 +133,8 @@ class StreamedResponse(Response):
             while (await receive())["type"] != "http.disconnect":
                 pass
             self._left = True
+            if self._wait is not None:
+                self._wait.cancel()
         finally:
             if not self._finished and self._cancel is not None:
                 with anyio.CancelScope(shield=True):
@@ -141,6 +154,8 @@ class StreamedResponse(Response):
         started = False
         try:
             try:
+                if not await self._turn():
+                    return None
                 begun = await self._on_thread(partial(self._begin, self._encoder(scope)))
                 if isinstance(begun, Response):
                     self._finished = True
@@ -169,7 +184,28 @@ class StreamedResponse(Response):
             if self._work is not None:
                 with anyio.CancelScope(shield=True):
                     await self._on_thread(self._work.close)
+            if self._line is not None:
+                self._line.leave(self)
         return None
+
+    async def _turn(self) -> bool:
+        """Wait in line, if there is one; false if the client went away meanwhile."""
+        line = self._line
+        if line is None or self._wait is None:
+            return True
+        with self._wait:
+            await line.enter(self)
+        if self._left:
+            return False
+        if self._freed is not None:
+            loop = asyncio.get_running_loop()
+
+            def leave() -> None:
+                with contextlib.suppress(RuntimeError):  # the loop has ended, and with it everybody's waiting
+                    loop.call_soon_threadsafe(line.leave, self)
+
+            self._freed(leave)
+        return True
 
     def _begin(self, encoder: "Encoder | None") -> Response | tuple[bytes, bool]:
         """Start the work and make the first page: one trip to the thread, as each costs a tenth of a millisecond."""
@@ -202,7 +238,7 @@ class StreamedResponse(Response):
         return None
 
     async def _on_thread(self, function: Callable[[], Any]) -> Any:
-        return await to_thread.run_sync(function, limiter=self._limiter)
+        return await to_thread.run_sync(function, limiter=self._line.threads if self._line else None)
 
     def _encoder(self, scope: Scope) -> "Encoder | None":
         if not self._compress:

@@ -21,7 +21,7 @@ from archive.database.engines import Engines, psycopg_dsn
 from archive.jobs import queries, queue
 from archive.jobs.context import JobCancelled, JobContext, JobKind, Kinds, Why
 from archive.jobs.janitor import Janitor
-from archive.jobs.job import Parameter, Phase, Result
+from archive.jobs.job import Parameter, Phase
 from archive.jobs.service import JobService
 from tests.archive.uws_service import FolderStore, eventually, kinds, prepare, served, worker
 from tests.databases import Postgres
@@ -375,6 +375,27 @@ def test_a_hundred_jobs_of_one_user_do_not_keep_the_others_waiting(still: Simple
     assert left[-1] == "ann"
 
 
+@embedded_only
+def test_taking_ones_turn_reads_no_more_than_a_few_rows_however_many_wait(still: SimpleNamespace) -> None:
+    fill = """INSERT INTO jobs.procrastinate_jobs (queue_name, task_name, priority, args)
+              SELECT 'default', 'uws.test', -n / 10, jsonb_build_object('share', 'user ' || n % 1000)
+              FROM generate_series(0, 99999) AS n"""
+    with psycopg.connect(psycopg_dsn(still.postgres.admin), autocommit=True) as admin:
+        admin.execute("ALTER TABLE jobs.procrastinate_jobs DISABLE TRIGGER USER")
+        admin.execute(fill)
+        admin.execute("ALTER TABLE jobs.procrastinate_jobs ENABLE TRIGGER USER")
+        admin.execute("ANALYZE jobs.procrastinate_jobs")
+    with still.engines.begin("writer") as connection:
+        entry = queue.defer(connection, "uws.test", {}, share="user 7")
+        read = sa.text("SELECT priority FROM jobs.procrastinate_jobs WHERE id = :id")
+        assert connection.execute(read, {"id": entry}).scalar_one() == -9901  # one turn after the last of theirs
+        scans = connection.execute(
+            sa.text("SELECT seq_scan, idx_tup_fetch FROM pg_stat_xact_user_tables WHERE relname = 'procrastinate_jobs'")
+        ).one()
+    assert scans.seq_scan == 0
+    assert scans.idx_tup_fetch < 20
+
+
 def test_installing_the_queue_again_changes_nothing_and_an_older_one_is_brought_up(quiet: Postgres) -> None:
     with quiet.engines() as engines:
         with engines.begin("owner") as connection:
@@ -555,7 +576,6 @@ def test_a_worker_taken_for_dead_that_comes_back_changes_nothing(still: SimpleNa
         assert second != first
         assert queries.claim(connection, job_id, first) is None
         assert not queries.finish(connection, job_id, first, Phase.COMPLETED)
-        assert not queries.add_result(connection, job_id, first, Result("result", "k", "text/plain", 1))
         assert queries.still_running(connection, [(job_id, first)]) == {}
         job = queries.claim(connection, job_id, second)
         assert job is not None
@@ -565,7 +585,7 @@ def test_a_worker_taken_for_dead_that_comes_back_changes_nothing(still: SimpleNa
 @embedded_only
 def test_a_hook_is_called_on_cancel_and_never_once_it_was_taken_back(still: SimpleNamespace) -> None:
     job = still.jobs.create("test", ANONYMOUS, [])
-    context = JobContext(job, ANONYMOUS, still.store, lambda result: True)
+    context = JobContext(job, ANONYMOUS, still.store)
     calls: list[str] = []
     take_back = context.on_cancel(lambda: calls.append("first"))
     context.on_cancel(lambda: 1 / 0)

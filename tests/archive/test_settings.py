@@ -142,7 +142,7 @@ def test_every_knob_has_a_meaning_a_unit_where_it_is_a_quantity_and_a_default_th
     units = ("_s", "_h", "_d", "_mib", "_kib", "_gib", "_deg")
     unitless = {
         "port", "web_workers", "job_workers", "workers", "threads", "pool_size", "max_connections", "default_maxrec",
-        "hard_maxrec", "batch_rows", "upload_max_rows", "max_depth", "concurrency", "max_ids",
+        "hard_maxrec", "batch_rows", "upload_max_rows", "max_depth", "queue_max", "concurrency", "max_ids",
         "max_events", "page_rows", "facet_rows", "names", "coverage_order", "coverage_footprints",
         "max_tables", "max_rows", "loads",
     }  # fmt: skip

@@ -1,5 +1,6 @@
 """Streams against a real uvicorn on loopback: clients that leave, errors before and after the first byte, gzip."""
 
+import asyncio
 import contextlib
 import gzip
 import http.client
@@ -15,6 +16,7 @@ from fastapi import APIRouter, FastAPI
 from fastapi.responses import Response
 
 from archive.vo.errors import QueryTimeoutError, UnavailableError
+from archive.vo.line import Line
 from archive.vo.routes import DaliRoute
 from archive.vo.streaming import StreamedResponse, content_coding
 
@@ -135,6 +137,30 @@ def get(port: int, name: str, method: str = "GET", **headers: str) -> tuple[http
         connection.request(method, f"/{name}", headers=headers)
         response = connection.getresponse()
         return response, response.read()
+
+
+def test_places_are_given_in_the_order_that_people_came_and_who_gave_up_is_passed_over() -> None:
+    async def crowd() -> list[int]:
+        line, served = Line(1, most_waiting=5, wait_s=5), []
+
+        async def one(number: int) -> None:
+            await line.enter(number)
+            served.append(number)
+            line.leave(number)
+
+        await line.enter("first")
+        others = [asyncio.create_task(one(number)) for number in range(5)]
+        await asyncio.sleep(0.05)
+        with pytest.raises(UnavailableError, match="5 requests wait already"):
+            await line.enter("late")
+        others[2].cancel()
+        line.leave("first")
+        line.leave("first")  # changes nothing: nobody gets a second place
+        await asyncio.gather(*others, return_exceptions=True)
+        assert line.waiting == 0
+        return served
+
+    assert asyncio.run(crowd()) == [0, 1, 3, 4]
 
 
 @pytest.mark.parametrize("body", [b"", b"QUERY=SELECT"])

@@ -17,6 +17,7 @@ from archive.jobs.job import (
     TRANSITIONS,
     Job,
     JobError,
+    JobReference,
     Parameter,
     Phase,
     Result,
@@ -61,6 +62,7 @@ FULL = replace(
     ),
     error=JobError("line 1: <expected> FROM", is_transient=True),
 )
+REFERENCE = JobReference("a1", Phase.PENDING, None, None, BORN)
 
 
 @pytest.mark.parametrize(
@@ -68,7 +70,7 @@ FULL = replace(
     [
         ("job", job_document(BARE, f"{URL}/a1")),
         ("job", job_document(FULL, f"{URL}/a1")),
-        ("jobs", jobs_document([BARE, FULL], URL)),
+        ("jobs", jobs_document([REFERENCE, replace(REFERENCE, run_id="run <1> & \x07", owner="alice")], URL)),
         ("jobs", jobs_document([], URL)),
         ("parameters", parameters_document(FULL)),
         ("results", results_document(BARE, f"{URL}/a1")),

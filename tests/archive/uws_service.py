@@ -28,6 +28,7 @@ from archive.database.roles import grant
 from archive.jobs import queue
 from archive.jobs import tables as job_tables
 from archive.jobs.context import JobContext, JobKind
+from archive.jobs.results import Laid
 from archive.jobs.router import uws_router, votable_error_document
 from archive.jobs.service import JobService
 from archive.jobs.worker import WorkerLimits, run_worker
@@ -46,6 +47,10 @@ class FolderStore:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         folder.mkdir(exist_ok=True)
+
+    def lay(self, stream: BinaryIO) -> Laid:
+        key = self.put(stream)
+        return Laid(key, record=lambda connection: None, discard=lambda: self.delete(key))
 
     def put(self, stream: BinaryIO) -> str:
         key = uuid4().hex

@@ -4,12 +4,14 @@ On both databases, through the very server that `uraniborg web` starts; PostgreS
 """
 
 import bz2
+import contextlib
 import csv
 import gzip
 import io
 import json
 import socket
 import struct
+import time
 import tracemalloc
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -32,6 +34,7 @@ from click.testing import CliRunner
 import uraniborg
 from archive.access.identity import ANONYMOUS
 from archive.app.context import Context
+from archive.app.opened import SPARE_CONNECTIONS
 from archive.database.roles import RoleNames
 from archive.holdings import catalogues
 from archive.vo.columns import Column, Table
@@ -61,6 +64,7 @@ def sky(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     """An archive of three connections for queries, with cat.stars (20,000 rows) and cat.ten (10)."""
     folder = tmp_path_factory.mktemp("running")
     options = {"database__pool_size": 3, "database__pool_timeout_s": 1.0, "tap__sync_timeout_s": 30.0}
+    options["tap__queue_timeout_s"] = 1.0
     options["tap__sync_estimate_s"] = 1e9  # endless queries are to run here, not to be refused
     with served(postgres, folder, **options) as archive:
         publish_stars(archive)
@@ -736,4 +740,72 @@ def test_when_no_connection_comes_free_in_time_the_answer_is_503_and_when_to_com
     wait_until(lambda: nothing_is_held(sky), FREED_WITHIN_S)
     assert sky.query("SELECT TOP 1 id FROM cat.ten").status_code == 200
     where = "application_name = 'uraniborg-tap' AND datname = current_database()"
-    assert sky.ask(f"SELECT count(*) FROM pg_stat_activity WHERE {where}")[0][0] <= 3
+    assert sky.ask(f"SELECT count(*) FROM pg_stat_activity WHERE {where}")[0][0] <= 3 + SPARE_CONNECTIONS
+
+
+QUICK = "SELECT TOP 1 name FROM cat.ten WHERE id = 7"
+
+
+def answered(client: socket.socket) -> bytes:
+    """All that comes within two seconds, at its end or not."""
+    client.settimeout(FREED_WITHIN_S)
+    told = b""
+    with contextlib.suppress(TimeoutError):
+        while not told.endswith(b"0\r\n\r\n") and (more := client.recv(65536)):
+            told += more
+    return told
+
+
+def test_who_comes_when_all_are_busy_waits_in_line_and_who_finds_it_too_long_is_told_when_to_come_again(
+    sky: Served,
+) -> None:
+    with beside(sky, database__pool_size=1, tap__queue_max=2, tap__sync_estimate_s=1e9) as narrow:
+        busy = ask_by_hand(narrow.url, ENDLESS)
+        wait_until(lambda: sky.running_queries() == 1)
+        waiting = [ask_by_hand(narrow.url, QUICK) for _ in range(2)]
+        time.sleep(0.5)  # nobody outside sees them wait
+        refused = narrow.query(QUICK)
+        cone = httpx.get(f"{narrow.url}/scs/cat.stars/query?RA=150&DEC=2&SR=0.1")
+        images = httpx.get(f"{narrow.url}/sia2/query?POS=CIRCLE+150+2+1")
+        waiting[0].close()  # its place in line is another's now
+        time.sleep(0.2)
+        waiting.append(ask_by_hand(narrow.url, QUICK))
+        time.sleep(0.5)
+        assert sky.running_queries() == 1
+        busy.close()
+        assert all(b"star 7" in answered(client) for client in waiting[1:])
+    for answer in (refused, cone, images):
+        assert answer.status_code == 503
+        assert int(answer.headers["retry-after"]) > 0
+        assert "2 requests wait already" in answer.text
+    assert 'name="QUERY_STATUS" value="ERROR"' in refused.text
+    assert 'name="Error"' in cone.text
+    assert "TransientFault: " in images.text
+    wait_until(lambda: nothing_is_held(sky), FREED_WITHIN_S)
+
+
+def test_nobody_waits_in_line_longer_than_the_settings_say(sky: Served) -> None:
+    with beside(sky, database__pool_size=1, tap__queue_timeout_s=0.5, tap__sync_estimate_s=1e9) as impatient:
+        busy = ask_by_hand(impatient.url, ENDLESS)
+        wait_until(lambda: sky.running_queries() == 1)
+        answer = impatient.query(QUICK)
+        busy.close()
+        assert answer.status_code == 503
+        assert "no turn came within 0.5 s" in answer.text
+        assert impatient.query(QUICK).status_code == 200
+
+
+def test_a_result_that_is_read_slowly_keeps_nobody_waiting_once_postgresql_has_given_it(sky: Served) -> None:
+    with beside(sky, database__pool_size=1, tap__queue_timeout_s=1.0) as narrow:
+        slow = ask_by_hand(narrow.url, "SELECT a.*, b.name AS other FROM cat.stars a, cat.ten b", MAXREC="9999")
+        assert slow.recv(1000).startswith(b"HTTP/1.1 200")
+        assert narrow.query(QUICK).status_code == 200
+        slow.close()
+
+
+def test_a_client_that_takes_nothing_is_left_and_its_query_ended(sky: Served) -> None:
+    with beside(sky, server__stalled_s=0.5) as impatient:
+        stalled = ask_by_hand(impatient.url, HUGE, MAXREC="20000000")
+        assert stalled.recv(1000).startswith(b"HTTP/1.1 200")
+        wait_until(lambda: nothing_is_held(sky), 0.5 + FREED_WITHIN_S)
+        assert not answered(stalled).endswith(b"0\r\n\r\n")
