@@ -6,7 +6,7 @@ what it was measured to be, and all that the planner built upon it is brought do
 """
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -60,7 +60,11 @@ def estimate(plan: Plan) -> Estimate:
     told = Estimate(plan["Total Cost"], max(plan["Plan Rows"], 1.0))
     if _is_probe(plan):
         return Estimate(min(told.cost, PROBE_COST), min(told.rows, PROBE_ROWS))
-    children = plan.get("Plans", ())
+    aside, children = _parted(plan.get("Plans", ()))
+    if aside:  # subqueries that run once and for all: the topmost node has them beside what it is made of
+        once, asides = sum(child["Total Cost"] for child in aside), [estimate(child) for child in aside]
+        rest = estimate({**plan, "Total Cost": max(0.0, told.cost - once), "Plans": children})
+        return Estimate(rest.cost + sum(each.cost for each in asides), rest.rows)
     below = [estimate(child) for child in children]
     if not below:
         return told
@@ -73,6 +77,12 @@ def estimate(plan: Plan) -> Estimate:
     return Estimate(sum(each.cost for each in below) + own * fewer, told.rows * fewer)
 
 
+def _parted(children: Sequence[Plan]) -> tuple[list[Plan], list[Plan]]:
+    """Subqueries that run by themselves, and the nodes that a node takes its rows from."""
+    aside = [child for child in children if child.get("Parent Relationship") in ("InitPlan", "SubPlan")]
+    return aside, [child for child in children if child not in aside]
+
+
 def _is_probe(plan: Plan) -> bool:
     """Whether a node asks a sky's index, with what another table's row gives: constants would be written out."""
     below = (plan, *plan.get("Plans", ())) if plan["Node Type"] == "Bitmap Heap Scan" else (plan,)
@@ -81,7 +91,7 @@ def _is_probe(plan: Plan) -> bool:
     )
 
 
-def _nested_loop(told: Estimate, children: tuple[Plan, ...], below: list[Estimate]) -> Estimate:
+def _nested_loop(told: Estimate, children: Sequence[Plan], below: list[Estimate]) -> Estimate:
     outer, inner = below
     outer_rows, inner_rows = (max(child["Plan Rows"], 1.0) for child in children)
     outer_cost, inner_cost = (child["Total Cost"] for child in children)

@@ -96,7 +96,7 @@ class OwnTablesService:
     def share(self, user: User, name: str, read: Sequence[str] = (), revoke: Sequence[str] = ()) -> Kept:
         """Let others read a table, or no more; who may, afterwards. Subjects: "user:NAME", "group:NAME"."""
         table = self._owned(user, name)
-        for subject in (*read, *revoke):
+        for subject in read:  # whom a table is shared with no more may be gone: a group without members is none
             self._access.demand_subject(subject)
         return self._tables.share(table.name, read, revoked=revoke)
 

@@ -1,6 +1,7 @@
 """What TAP says of itself: capabilities from the translator's own declarations, and its routes (TAP-40, TAP-41)."""
 
 from collections.abc import Container, Iterator
+from dataclasses import replace
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Request
@@ -59,6 +60,8 @@ def tables(
     # Nobody but TapPlus was seen to leave out its name; what it needs, the schema of VODataService does not allow.
     is_tapplus = "user-agent" not in request.headers
     validators = published.tables().validators(SOFTWARE, detail, theirs, is_tapplus)
+    if not user.is_anonymous:
+        validators = replace(validators, modified=None)  # the date is of what is published, not of what is theirs
 
     def document() -> Iterator[bytes]:
         told = documents.document(detail, theirs)

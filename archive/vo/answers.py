@@ -20,11 +20,13 @@ from archive.vo.formats import Writer
 from archive.vo.streaming import StreamedResponse
 
 State = tuple[object, ...]
+FAILED = b'name="QUERY_STATUS" value="ERROR"'
+OBJECTS_BYTES = 1500  # what an answer takes beside its text: headers, and Python's own
 
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """A whole answer. state: of the data when it was begun; at: time.monotonic()."""
+    """A whole answer. state: of the data when it was begun; at: time.monotonic(); key_bytes: what it is found by."""
 
     pieces: tuple[bytes, ...]
     headers: Mapping[str, str]
@@ -32,10 +34,12 @@ class Kept:
     is_packed: bool
     state: State
     at: float
+    key_bytes: int = 0
 
     @property
     def size_bytes(self) -> int:
-        return sum(map(len, self.pieces))
+        """What it takes of memory, about."""
+        return sum(map(len, self.pieces)) + self.key_bytes + OBJECTS_BYTES
 
     @property
     def age_s(self) -> int:
@@ -146,7 +150,9 @@ class Asking:
                 if held is not None:
                     held.append(piece)
                 yield piece
-        if held is not None and prepared.is_whole():
+        # A VOTable may end in a failure that came when all rows had been read.
+        if held is not None and prepared.is_whole() and FAILED not in b"".join(held[-2:]):
             writer, told = prepared.writer, {**headers, **prepared.headers()}
-            kept = Kept(tuple(held), told, writer.media_type, writer.is_packed, self.state, time.monotonic())
+            now, key_bytes = time.monotonic(), len(repr(self.key))
+            kept = Kept(tuple(held), told, writer.media_type, writer.is_packed, self.state, now, key_bytes)
             self.answers.keep(self.key, kept)

@@ -37,8 +37,13 @@ class Validators:
         return told
 
     def are_known_to(self, request: Mapping[str, str]) -> bool:
-        """If-None-Match comes before If-Modified-Since (RFC 9110 §13.2.2)."""
-        return not_modified(request, self.etag, self.modified)
+        """If-None-Match comes before If-Modified-Since (RFC 9110 §13.2.2).
+
+        A date of the client's own making is not compared: a change is dated by when it began, and may be seen later.
+        """
+        since = http_date(request.get("if-modified-since"))
+        told = None if self.modified is None else self.modified.replace(microsecond=0)
+        return not_modified(request, self.etag, self.modified if since == told else None)
 
 
 def not_modified(request: Mapping[str, str], etag: str, modified: datetime | None) -> bool:

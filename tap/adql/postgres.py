@@ -14,6 +14,7 @@ from archive.vo.errors import QueryError
 from tap.adql.meanings import CheckedQuery
 from tap.adql.mistakes import within_the_stack
 from tap.adql.nodes import (
+    Call,
     ColumnRef,
     CommonTable,
     DerivedTable,
@@ -30,7 +31,7 @@ from tap.adql.nodes import (
     every_node,
 )
 from tap.adql.postgres_expressions import ExpressionWriter, quoted
-from tap.adql.scopes import Field, Output, PublishedTable, Visible
+from tap.adql.scopes import Field, Output, PublishedTable, Relation, Visible
 from tap.adql.types import Kind
 
 
@@ -115,13 +116,41 @@ class QueryWriter(ExpressionWriter):
         if rows[0] is None or rows[1] is None or rows[0] == rows[1]:
             return set()
         smaller, larger = relations if rows[0] < rows[1] else reversed(relations)
+        by_index = False
         for condition in (select.where, *(step.on for step in steps)):
             for each in conjuncts(condition):
                 columns = [self.checked.columns[node] for node in every_node(each) if isinstance(node, ColumnRef)]
                 named = {column.relation for column in columns if isinstance(column, Field)}
                 if larger.alias in named and smaller.alias not in named:
                     return set()
-        return {smaller.alias}
+                by_index = by_index or (named == {larger.alias, smaller.alias} and self._finds(each, larger))
+        return {smaller.alias} if by_index else set()
+
+    def _finds(self, condition: Expression, relation: Relation) -> bool:
+        """Whether a sky's index on the relation serves the condition: it names one position of it, indexed, no more."""
+        assert isinstance(relation.source, PublishedTable)
+        indexed = {column.name for column in relation.source.table.columns if column.indexed}
+        theirs = [
+            column
+            for node in every_node(condition)
+            if isinstance(node, ColumnRef) and isinstance(column := self.checked.columns[node], Field)
+            and column.relation == relation.alias
+        ]  # fmt: skip
+        if len(theirs) != 2 or not {column.name for column in theirs} <= indexed:
+            return False
+        calls = [node for node in every_node(condition) if isinstance(node, Call)]
+        return not any(call.function in ("BOX", "POLYGON", "REGION", "MOC") for call in calls) and any(
+            pair in (theirs, theirs[::-1])
+            for call in calls
+            if call.function in ("POINT", "CIRCLE", "DISTANCE")
+            for pair in self._pairs(call)
+        )
+
+    def _pairs(self, call: Call) -> Iterator[list[Visible | Output]]:
+        """The columns that stand as a position in a call, bare."""
+        for ra, dec in zip(call.arguments, call.arguments[1:], strict=False):
+            if isinstance(ra, ColumnRef) and isinstance(dec, ColumnRef):
+                yield [self.checked.columns[ra], self.checked.columns[dec]]
 
     def _shown(self, output: Output, final: bool) -> str:
         value = output.value

@@ -22,6 +22,9 @@ class PublishedTable:
     sql: str
 
 
+OWN = "user_"  # how the schemas of users' own tables begin
+
+
 @dataclass(frozen=True)
 class PublishedSchema:
     """What a query may name. tables: by qualified name in lower case ("ivoa.obscore", "tap_upload.t")."""
@@ -39,6 +42,8 @@ class PublishedSchema:
         """The tables that a name may mean: none, one, or several if the schema is left out."""
         key = ".".join(part.name for part in parts).lower()
         names = self._by_last_name.get(key, []) if len(parts) == 1 else [key]
+        if len(names) > 1:  # what others share with somebody makes no name mean two things
+            names = [name for name in names if not name.startswith(OWN)] or names
         found = [table for name in names if (table := self.tables.get(name)) is not None]
         return [table for table in found if _spelled(parts, table.table.name)]
 

@@ -127,6 +127,7 @@ def nothing_is_held(sky: Served) -> bool:
 
 # ---- what is expected of them before they run
 
+NAMES = {"plain": "sphere.point_boxes", "pgsphere": "sphere.scircles_of"}
 MATCH = "DISTANCE(a.ra, a.dec, b.ra, b.dec) < 0.0005"
 
 
@@ -135,6 +136,10 @@ MATCH = "DISTANCE(a.ra, a.dec, b.ra, b.dec) < 0.0005"
     [
         (ENDLESS, True),
         ("SELECT COUNT(*) AS n FROM cat.stars a, cat.stars b WHERE a.mag < b.mag", True),
+        (
+            "SELECT COUNT(*) AS n FROM cat.stars a, cat.stars b WHERE a.mag < b.mag + (SELECT MIN(id) FROM cat.ten)",
+            True,
+        ),
         ("SELECT a.mag FROM cat.stars a, cat.stars b WHERE a.mag < b.mag ORDER BY b.mag - a.mag, a.id", True),
         (f"SELECT COUNT(*) AS n FROM cat.stars a, cat.stars b WHERE {MATCH}", False),
         (f"SELECT a.id AS a, b.id AS b FROM cat.stars a LEFT JOIN cat.stars b ON {MATCH} ORDER BY a, b", False),
@@ -164,11 +169,16 @@ def test_a_match_goes_through_the_smaller_table_and_asks_the_larger_ones_index(s
         plan = "\n".join(tap.explain(query, maxrec=100, analyze=True, timeout_s=30).plan)
         assert "Seq Scan on ten" in plan, plan
         assert "Seq Scan on stars" not in plan, plan
+    # Where no index of the larger could serve, that of the smaller is asked.
+    moved = "DISTANCE(a.ra, a.dec, b.ra + 0.001, b.dec) < 0.0005"
+    query = f"SELECT a.id AS a FROM cat.ten a, cat.stars b WHERE {moved}"
+    sql = tap.explain(query, maxrec=100, analyze=False, timeout_s=30).statement.sql
+    assert sql.count(NAMES[sky.archive.sphere.name]) == 2
     # Where the larger is narrowed by more than the match, PostgreSQL may begin with it.
     query = f"SELECT a.id AS a, b.id AS b FROM cat.ten a, cat.stars b WHERE {MATCH} AND b.id = 5"
     sql = tap.explain(query, maxrec=100, analyze=False, timeout_s=30).statement.sql
     without = tap.explain(query.replace(" AND b.id = 5", ""), maxrec=100, analyze=False, timeout_s=30).statement.sql
-    name = {"plain": "sphere.point_boxes", "pgsphere": "sphere.scircles_of"}[sky.archive.sphere.name]
+    name = NAMES[sky.archive.sphere.name]
     assert (sql.count(name), without.count(name)) == (2, 1)
 
 
@@ -388,6 +398,13 @@ FLOATS = [
     5e-324,
     1.7976931348623157e308,
 ]
+
+
+def test_a_row_of_very_many_columns_is_a_line_too(sky: Served) -> None:
+    columns = ", ".join(f"name AS c{n}, mag + {n} AS d{n}" for n in range(700))
+    answer = sky.query(f"SELECT TOP 2 {columns} FROM cat.ten")
+    assert answer.status_code == 200, answer.text
+    assert [len(row) for row in csv.reader(io.StringIO(answer.text))] == [1400] * 3
 
 
 @pytest.mark.parametrize("form", ["csv", "tsv"])

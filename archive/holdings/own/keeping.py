@@ -57,6 +57,9 @@ class Kept:
     shared_with: tuple[str, ...]
 
 
+_UNIQUE = "SELECT 1 FROM pg_index WHERE indrelid = %s::regclass AND indisunique AND indkey::text = %s::text"
+
+
 class OwnTables:
     """timeout_s: seconds that a deed may take; patience_s: that it waits for another, or for a query that reads."""
 
@@ -163,6 +166,8 @@ class OwnTables:
             column = table.columns[found[0] - 1]
             if column.indexed and not unique:
                 return  # once is enough
+            if unique and driver.execute(_UNIQUE, (published.quoted(name), found[0])).fetchone() is not None:
+                return
             relation, kind = sql.SQL(published.quoted(name)), sql.SQL("UNIQUE INDEX" if unique else "INDEX")
             driver.execute(sql.SQL("CREATE {} ON {} ({})").format(kind, relation, sql.Identifier(f"c{found[0]}")))
             c = tap_schema.columns.c
@@ -208,7 +213,10 @@ class OwnTables:
                     "SELECT set_config('statement_timeout', %s, true), set_config('lock_timeout', %s, true)",
                     (str(int(self._timeout_s * 1000)), str(int(self._patience_s * 1000))),
                 )
-                driver.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", (f"own tables of {owner}",))
+                # Not waited for: whoever waits holds a connection that all others need.
+                lock = "SELECT pg_try_advisory_xact_lock(hashtextextended(%s, 0))"
+                if driver.execute(lock, (f"own tables of {owner}",)).fetchone() != (True,):
+                    raise UnavailableError("another change of your tables is under way; try again soon")
                 yield connection, driver
         except psycopg.errors.LockNotAvailable:
             raise UnavailableError("the table is being read, or another change is under way; try again soon") from None

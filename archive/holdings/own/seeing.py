@@ -187,7 +187,8 @@ $$
 _SEEN_ROWS = "NOT starts_with({table}.table_name, 'user_') OR tap_schema.may_read({table}.table_name)"
 _POLICIES = {
     "tables": _SEEN_ROWS.format(table="tables"),
-    "columns": _SEEN_ROWS.format(table="columns"),
+    # By the tables that are seen: rights are asked once a table, not once a column.
+    "columns": "NOT starts_with(table_name, 'user_') OR table_name IN (SELECT t.table_name FROM tap_schema.tables t)",
     "schemas": "NOT starts_with(schema_name, 'user_')"
     " OR EXISTS (SELECT FROM tap_schema.tables t WHERE t.schema_name = schemas.schema_name)",
 }
