@@ -58,7 +58,8 @@ def publish_declared(connection: Connection) -> None:
         statement = insert(tap_schema.schemas).values(row)
         connection.execute(statement.on_conflict_do_update(index_elements=["schema_name"], set_=row))
     for index, table in changed:
-        publish(connection, table, sql_name=PUBLISHED_SQL.get(table.name), index=index, keys=False)
+        # No news for who reads the feed: they come with the program.
+        publish(connection, table, sql_name=PUBLISHED_SQL.get(table.name), index=index, keys=False, told=False)
     # After all tables: keys point at each other, and go with the tables that they point at.
     for schema in SCHEMAS if changed else ():
         for table in schema.tables:
@@ -79,13 +80,17 @@ def publish(
     index: int | None = None,
     file_id: str | None = None,
     keys: bool = True,
+    told: bool = True,
 ) -> None:
     """Describe a table in TAP_SCHEMA, replacing what was said of it before. The relation itself is the caller's.
+
+    told: with an event of the feed.
 
     What was known of its origin stays where the table says nothing of it: a new version is cited as the former was.
     """
     origin = _strike(connection, table.name) | table.origin.items()
-    _tell(connection, PUBLISHED, table.name, file_id)
+    if told:
+        _tell(connection, PUBLISHED, table.name, file_id)
     connection.execute(
         insert(tap_schema.tables).values(
             schema_name=table.schema,

@@ -142,7 +142,9 @@ class ExpressionChecker(ABC):
             return self._chain(node, scope)
         if isinstance(node, Sign):
             meaning = self._number(node.operand, scope, node.operator)
-            return Meaning(Kind.NUMBER, bare(meaning.column))
+            if meaning.kind is Kind.NULL:
+                return types.number("double")
+            return Meaning(meaning.kind, bare(meaning.column))
         if isinstance(node, Cast):
             return self._cast(node, scope)
         if isinstance(node, Subquery):

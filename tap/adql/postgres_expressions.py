@@ -132,7 +132,7 @@ class ExpressionWriter(ShapeWriter):
         if isinstance(node, Sign):
             if isinstance(node.operand, Number):
                 return self._number(node.operand, -1 if node.operator == "-" else 1)
-            return f"({node.operator} {self.value(node.operand)})"
+            return f"({node.operator} {self._operand(node.operand)})"
         if isinstance(node, Cast):
             return self._cast(node)
         if isinstance(node, Subquery):

@@ -77,8 +77,10 @@ class Archive:
             return list(connection.execute(text(sql)))
 
     def feed(self) -> list[Event]:
+        """The events of files: not that a catalogue became a table."""
         with self.opened.engines.writer.begin() as connection:
-            return read_events(connection, limit=10_000)
+            events = read_events(connection, limit=10_000)
+        return [event for event in events if event.kind not in ("published", "unpublished")]
 
     def scrub(self, *arguments: str, **settings: str) -> list[dict[str, Any]]:
         """The findings of `uraniborg store scrub --json`."""
