@@ -46,9 +46,7 @@ def _cell(value: str, column: Column, separator: str) -> str | None:
     if column.datatype in _NUMBERS:
         return f"{value}::{_NUMBERS[column.datatype]}::text"
     if column.datatype in _FLOATS:
-        number = f"{value}::{_FLOATS[column.datatype]}"
-        infinite = f"CASE WHEN {number} > 0 THEN '+Inf' ELSE '-Inf' END"
-        return f"CASE WHEN abs({number}) = 'Infinity' THEN {infinite} ELSE {number}::text END"
+        return f"{value}::{_FLOATS[column.datatype]}::text"
     return f"{value}::boolean::text" if column.datatype == "boolean" else None
 
 

@@ -1,14 +1,16 @@
 """Running a user's query as the reader role, and giving its rows back column by column, a page at a time.
 
 One transaction a query: its temporary tables first (TAP's uploads, which end with it), then read only, then the SELECT.
-The rows come by libpq's chunked mode, so neither side holds more than a page. Knows SQL, not what it was made from
-(ADQL in tap, parameters in archive.discovery); nothing of HTTP.
+The rows come by libpq's chunked mode, a page read ahead while the one before is written, so that PostgreSQL and the
+writer work at once and neither side holds more than two. Knows SQL, not what it was made from (ADQL in tap, parameters
+in archive.discovery); nothing of HTTP.
 """
 
 import itertools
 import logging
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 
 import psycopg
@@ -29,6 +31,8 @@ from archive.vo.formats.separated import LINE
 log = logging.getLogger(__name__)
 _CLOCK_MARGIN_S = 1.0  # PostgreSQL comes first where it can
 _CANCEL_TRIES, _CANCEL_PAUSE_S = 3, 0.2
+# More than a process ever has connections, so that no page waits for another query's; made as they are needed.
+_AHEAD = ThreadPoolExecutor(1024, thread_name_prefix="page-ahead")
 
 # What a user's query can bring about, as opposed to what is our fault. Classes of SQLSTATE (PostgreSQL, appendix A).
 _USERS_FAULT = (
@@ -105,6 +109,7 @@ class RunningQuery:
         self._connection: Connection[tuple[object, ...]] | None = None
         self._rows: Iterator[bytes] = iter(())
         self._first: pa.RecordBatch | None = None
+        self._ahead: Future[pa.RecordBatch | None] | None = None
         self._cancelled = False
         self._expired = False
         self._guard = threading.Lock()  # whose the connection is: given back by one thread, cancelled by another
@@ -156,8 +161,9 @@ class RunningQuery:
         try:
             while batch is not None:
                 self.rows += batch.num_rows
+                ahead = self._ahead = None if self.ended else _AHEAD.submit(self._next_batch)
                 yield batch
-                batch = self._next_batch()
+                batch = ahead.result() if ahead else None
         except GeneratorExit:
             raise
         except BaseException as problem:
@@ -169,21 +175,27 @@ class RunningQuery:
         """End the query in PostgreSQL; whoever waits for its rows gets an error."""
         self._cancelled = True
         for _ in range(_CANCEL_TRIES):  # the first may come just before the query is sent, and meet nothing
-            with self._guard:  # not given back meanwhile, or the next one's query would be cancelled
-                if self._connection is None:
-                    return
-                try:
-                    self._connection.cancel_safe(timeout=5.0)
-                except psycopg.Error as problem:
-                    log.warning("a query could not be cancelled: %s", problem)
+            if not self._interrupt():
+                return
             if self._closed.wait(_CANCEL_PAUSE_S):
                 return
+
+    def _interrupt(self) -> bool:
+        """Ask PostgreSQL to end the query; False if there is none."""
+        with self._guard:  # not given back meanwhile, or the next one's query would be cancelled
+            if self._connection is None:
+                return False
+            try:
+                self._connection.cancel_safe(timeout=5.0)
+            except psycopg.Error as problem:
+                log.warning("a query could not be cancelled: %s", problem)
+            return True
 
     def _expire(self) -> None:
         """Time is up, and nobody asks for the next page: the connection goes to others."""
         with self._talking:
             self._expired = self._connection is not None
-            self.close()
+            self._release()
 
     def _stop_if_cancelled(self) -> None:
         if self._cancelled:
@@ -191,6 +203,13 @@ class RunningQuery:
 
     def close(self) -> None:
         """Give the connection back, its transaction ended; repeatable, from any thread that is not reading."""
+        ahead = self._ahead
+        while ahead is not None and not ahead.cancel() and not ahead.done():
+            self._interrupt()  # a page that nobody wants any more
+            wait([ahead], _CANCEL_PAUSE_S)
+        self._release()
+
+    def _release(self) -> None:
         with self._guard:
             connection, self._connection = self._connection, None
             if connection is not None:
@@ -246,7 +265,7 @@ class RunningQuery:
             batch = self._batch(rows, self._connection) if rows else None
             if is_last:
                 self.ended = True
-                self.close()  # before the rows are sent: a slow client keeps no connection for what has ended
+                self._release()  # before the rows are sent: a slow client keeps no connection for what has ended
             return batch
 
     def _batch(self, rows: list[bytes], connection: Connection[tuple[object, ...]]) -> pa.RecordBatch:

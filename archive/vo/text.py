@@ -19,8 +19,8 @@ VOTABLE_SPELLING = {name: name for name in ("NaN", "+Inf", "-Inf")}
 FIRST_INSTANT, LAST_INSTANT = -62_135_596_800_000_000, 253_402_300_799_999_999
 
 
-def text_column(array: pa.Array, column: Column) -> pa.StringArray:
-    """The cells as VOTable writes them in a TD (VOTable 1.5 §5.1), unescaped.
+def text_column(array: pa.Array, column: Column, spellings: Mapping[str, str] = VOTABLE_SPELLING) -> pa.StringArray:
+    """The cells as VOTable writes them in a TD (VOTable 1.5 §5.1), unescaped. spellings: of NaN, +Inf and -Inf.
 
     array: of `arrow_type(column)`. A fixed arraysize of a timestamp cuts its fraction; text is left as it is.
     """
@@ -28,17 +28,17 @@ def text_column(array: pa.Array, column: Column) -> pa.StringArray:
         return timestamps(array, shape_of(column).width)
     if column.datatype in TEXT:
         return text_array(array, column) if shape_of(column).is_array else array
-    return _text(array, column)
+    return _text(array, column, spellings)
 
 
-def _text(array: pa.Array, column: Column) -> pa.StringArray:
+def _text(array: pa.Array, column: Column, spellings: Mapping[str, str]) -> pa.StringArray:
     if pa.types.is_fixed_size_list(array.type) or pa.types.is_list(array.type):
         elements, offsets = offsets_of_lists(array)
-        lists = pa.ListArray.from_arrays(offsets, _filled(_text(elements, column), column))
+        lists = pa.ListArray.from_arrays(offsets, _filled(_text(elements, column, spellings), column))
         joined = pc.binary_join(lists, " ")
         return pc.if_else(array.is_valid(), joined, pa.scalar(None, pa.string()))
     if pa.types.is_floating(array.type):
-        return floats(array)
+        return floats(array, spellings)
     if column.datatype == "bit":
         return array.cast(pa.uint8()).cast(pa.string())
     return array.cast(pa.string())

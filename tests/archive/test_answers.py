@@ -2,7 +2,7 @@
 
 import time
 
-from archive.vo.answers import Answers, Kept
+from archive.vo.answers import OBJECTS_BYTES, Answers, Kept
 
 
 def kept(size: int, state: int = 1, at: float = 0.0) -> Kept:
@@ -10,7 +10,7 @@ def kept(size: int, state: int = 1, at: float = 0.0) -> Kept:
 
 
 def test_the_answers_asked_for_least_recently_make_room_for_new_ones() -> None:
-    answers = Answers(lambda: (1,), keep_s=60, answer_bytes=100, all_bytes=250)
+    answers = Answers(lambda: (1,), keep_s=60, answer_bytes=100, all_bytes=3 * OBJECTS_BYTES + 250)
     for key in "abc":
         answers.keep(key, kept(80))
     assert answers.find("a", (1,)) is not None
@@ -21,7 +21,7 @@ def test_the_answers_asked_for_least_recently_make_room_for_new_ones() -> None:
 
 
 def test_an_answer_of_another_state_or_too_old_is_forgotten() -> None:
-    answers = Answers(lambda: (1,), keep_s=5, answer_bytes=100, all_bytes=250)
+    answers = Answers(lambda: (1,), keep_s=5, answer_bytes=100, all_bytes=9000)
     answers.keep("a", kept(10))
     answers.keep("b", kept(10, at=time.monotonic() - 6))
     assert answers.find("a", (2,)) is None

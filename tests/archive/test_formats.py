@@ -51,7 +51,7 @@ def test_csv_quotes_what_needs_it_and_leaves_missing_values_empty() -> None:
         ",,,,,",
         '"two',
         'lines",NaN,-1,false,2024-05-06T12:00:00.000005,1e-300',
-        '"",-Inf,0,true,2024-05-06T12:00:00.120,',
+        '"",-Infinity,0,true,2024-05-06T12:00:00.120,',
     ]
 
 

@@ -16,6 +16,8 @@ CSV, TSV = ",", "\t"
 LINE = pa.field("line", pa.binary())
 """The one column of batches of lines that are made already, for `write_lines`."""
 
+# As Java and Python read them, and PostgreSQL writes them: STILTS takes "+Inf" for text.
+SPELLING = {"NaN": "NaN", "+Inf": "Infinity", "-Inf": "-Infinity"}
 QUOTED = byte_table(*b'",\r\n')
 BREAKING = byte_table(*b"\t\r\n")
 
@@ -34,7 +36,7 @@ def separated(
         for part in slices(batch):
             parts: list[pa.Array | pa.Scalar] = []
             for column, array in zip(columns, conformed(part, columns), strict=True):
-                cells = text_column(array, column)
+                cells = text_column(array, column, SPELLING)
                 if column.datatype in TEXT and not is_timestamp(column):
                     cells = clean(cells)
                 parts += [cells.fill_null("") if cells.null_count else cells, pa.scalar(separator)]
