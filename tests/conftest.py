@@ -37,15 +37,7 @@ SLOW_FIRST = (
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Long tests are left out unless asked for: deselected, so that no green run shows a skip.
-
-    With `--dist loadgroup` a file's tests stay together, and so do all that ask one live archive: that of either
-    database is started in one process only.
-    """
-    for item in items:
-        params = getattr(getattr(item, "callspec", None), "params", {})
-        live = f"live-{params['live']}" if "live" in params else item.nodeid.partition("::")[0]
-        item.add_marker(pytest.mark.xdist_group(live))
+    """Long tests are left out unless asked for: deselected, so that no green run shows a skip."""
     items.sort(key=lambda item: not any(name in item.nodeid for name in SLOW_FIRST))
     if config.getoption("--run-long"):
         return

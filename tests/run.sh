@@ -4,4 +4,4 @@ set -eu
 bin=${1:-.venv/bin}
 sh tests/check.sh "$bin"
 echo "== pytest"
-exec "$bin/python" -m pytest -q -n "${PYTEST_WORKERS:-2}" --dist loadgroup --no-loadscope-reorder --durations=12 tests
+exec "$bin/python" -m pytest -q -n "${PYTEST_WORKERS:-2}" --dist loadfile --no-loadscope-reorder --durations=12 tests

@@ -40,9 +40,7 @@ class Skips:
         if os.environ.get("CI", "").lower() not in ("1", "true", "yes"):
             return {}
         return {
-            node: why
-            for node, why in self._skipped.items()
-            if not {bare := node.partition("@")[0], bare.partition("[")[0]} & {*self._allowed}  # @: xdist's group
+            node: why for node, why in self._skipped.items() if not {node, node.partition("[")[0]} & {*self._allowed}
         }
 
     def pytest_sessionfinish(self, session: pytest.Session) -> None:

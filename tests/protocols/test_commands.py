@@ -14,6 +14,9 @@ from astropy.table import Table
 
 from tests.live import Live
 
+# Each command is a process of its own, which takes seconds; what they do to a database is tested on both elsewhere.
+pytestmark = pytest.mark.parametrize("live", ["embedded"], indirect=True)
+
 NAME = "cat.operators_stars"
 
 

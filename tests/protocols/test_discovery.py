@@ -138,6 +138,7 @@ def test_the_requests_of_aladin_are_understood(live: Live) -> None:
         assert len(parse(io.BytesIO(answer.content)).resources[0].tables[0].array) >= at_least, request
 
 
+@pytest.mark.parametrize("live", ["embedded"], indirect=True)
 def test_votlint_finds_no_error_in_any_answer(live: Live, tmp_path: Path) -> None:
     document = tmp_path / "answer.vot"
     for request in (

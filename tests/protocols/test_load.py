@@ -34,6 +34,7 @@ def page(url: str, headers: dict[str, str] | None = None) -> str:
     return answer.text
 
 
+@pytest.mark.parametrize("live", ["embedded"], indirect=True)
 def test_a_browser_shows_a_job_with_its_query_its_end_and_what_may_be_done(live: Live) -> None:
     job = ask(live, "SELECT TOP 1 '<b>' AS bold FROM tap_schema.tables", RUNID="mine & yours")
     path = urlsplit(job).path
@@ -52,6 +53,7 @@ def test_a_browser_shows_a_job_with_its_query_its_end_and_what_may_be_done(live:
     assert httpx.post(job, data={"ACTION": "DELETE"}).status_code == 303
 
 
+@pytest.mark.parametrize("live", ["embedded"], indirect=True)
 def test_a_browser_shows_ones_own_jobs_and_nobody_elses(live: Live) -> None:
     own = {"Authorization": f"Bearer {live.operator_token}"}
     form = {"LANG": "ADQL", "QUERY": "SELECT TOP 1 table_name FROM tap_schema.tables"}
@@ -73,6 +75,7 @@ def test_postgresql_stops_working_on_a_job_that_is_aborted(live: Live) -> None:
     httpx.delete(job)
 
 
+@pytest.mark.parametrize("live", ["embedded"], indirect=True)
 @pytest.mark.parametrize("live", ["embedded"], indirect=True)
 def test_many_users_at_once_are_all_answered_and_leave_nothing_behind(live: Live) -> None:
     """The small form of `make soak`."""

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 from lxml import etree
 
 from tests.live import Live
@@ -58,6 +59,7 @@ def test_taplint_finds_no_error(live: Live) -> None:
     assert {entry["code"] for entry in found} <= {"CULF", "YAR1"}
 
 
+@pytest.mark.parametrize("live", ["embedded"], indirect=True)
 def test_datalinklint_finds_no_error_in_one_many_unknown_and_no_ids(live: Live) -> None:
     query = "SELECT TOP 3 obs_publisher_did FROM ivoa.obscore"
     answer = httpx.get(f"{live.url}/tap/sync", params={"LANG": "ADQL", "FORMAT": "csv", "QUERY": query})
@@ -69,6 +71,7 @@ def test_datalinklint_finds_no_error_in_one_many_unknown_and_no_ids(live: Live) 
         assert not link_complaints(report), report
 
 
+@pytest.mark.parametrize("live", ["embedded"], indirect=True)
 def test_votlint_finds_no_error_in_either_serialization(live: Live, tmp_path: Path) -> None:
     for form in ("votable/td", "votable/b2"):
         answer = httpx.get(
@@ -111,6 +114,7 @@ def test_stilts_runs_an_async_query(live: Live) -> None:
     assert len(out.split()) == 4
 
 
+@pytest.mark.parametrize("live", ["embedded"], indirect=True)
 def test_vosi_documents_are_valid(live: Live, tmp_path: Path) -> None:
     valid_capabilities(httpx.get(f"{live.url}/capabilities").content, tmp_path)
     elements = {
