@@ -77,10 +77,12 @@ class Archive:
             return list(connection.execute(text(sql)))
 
     def feed(self) -> list[Event]:
-        """The events of files: not that a catalogue became a table."""
         with self.opened.engines.writer.begin() as connection:
-            events = read_events(connection, limit=10_000)
-        return [event for event in events if event.kind not in ("published", "unpublished")]
+            return read_events(connection, limit=10_000)
+
+    def file_events(self) -> list[Event]:
+        """The events of files: not that a catalogue became a table."""
+        return [event for event in self.feed() if event.kind not in ("published", "unpublished")]
 
     def scrub(self, *arguments: str, **settings: str) -> list[dict[str, Any]]:
         """The findings of `uraniborg store scrub --json`."""

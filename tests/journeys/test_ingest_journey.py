@@ -49,7 +49,7 @@ def test_a_file_put_into_the_drop_folder_has_a_row_an_object_and_an_event(archiv
     assert SkyCoord(ra, dec, unit="deg").separation(SkyCoord(150, 2, unit="deg")).arcsec < 0.1
     assert (exposure, collection) == (30.0, "survey")
     assert sha256(stored_bytes(archive, "survey/f1/image.fits")) == sha256(content)
-    (event,) = archive.feed()
+    (event,) = archive.file_events()
     assert (event.event_id, event.kind, event.file_id, event.version) == (1, "archived", "survey/f1/image.fits", 1)
     assert event.detail["sha256"] == sha256(content)
     assert files_below(archive.drop) == ["accepted/survey/f1/image.fits"]
@@ -66,7 +66,7 @@ def test_equal_bytes_change_nothing_and_other_bytes_are_the_next_version(archive
     assert stored_bytes(archive, "survey/image.fits", 1) == first
     assert stored_bytes(archive, "survey/image.fits", 2) == second
     assert stored_bytes(archive, "survey/image.fits") == second
-    assert [(event.kind, event.version) for event in archive.feed()] == [("archived", 1), ("archived", 2)]
+    assert [(event.kind, event.version) for event in archive.file_events()] == [("archived", 1), ("archived", 2)]
     assert files_below(archive.drop / "accepted") == [f"survey/image.fits{n}" for n in ("", ".1", ".2")]
 
 
