@@ -282,8 +282,8 @@ class RunningQuery:
             if self._cancelled:
                 return ArchiveError("the query was cancelled")
             return self._too_late()
-        if isinstance(problem, psycopg.errors.UndefinedTable | psycopg.errors.InsufficientPrivilege):
-            return QueryError("a table of the query was dropped meanwhile, or is shared with you no more")
+        if isinstance(problem, psycopg.errors.UndefinedTable):
+            return QueryError("a table of the query was dropped meanwhile")
         if isinstance(problem, _USERS_FAULT):
             return QueryError(f"PostgreSQL refuses the query: {problem.diag.message_primary or problem}")
         if isinstance(problem, psycopg.errors.InsufficientResources):

@@ -213,10 +213,7 @@ class OwnTables:
                     "SELECT set_config('statement_timeout', %s, true), set_config('lock_timeout', %s, true)",
                     (str(int(self._timeout_s * 1000)), str(int(self._patience_s * 1000))),
                 )
-                # Not waited for: whoever waits holds a connection that all others need.
-                lock = "SELECT pg_try_advisory_xact_lock(hashtextextended(%s, 0))"
-                if driver.execute(lock, (f"own tables of {owner}",)).fetchone() != (True,):
-                    raise UnavailableError("another change of your tables is under way; try again soon")
+                driver.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", (f"own tables of {owner}",))
                 yield connection, driver
         except psycopg.errors.LockNotAvailable:
             raise UnavailableError("the table is being read, or another change is under way; try again soon") from None
