@@ -58,8 +58,9 @@ def publish_declared(connection: Connection) -> None:
         statement = insert(tap_schema.schemas).values(row)
         connection.execute(statement.on_conflict_do_update(index_elements=["schema_name"], set_=row))
     for index, table in changed:
-        # No news for who reads the feed: they come with the program.
-        publish(connection, table, sql_name=PUBLISHED_SQL.get(table.name), index=index, keys=False, told=False)
+        # That they are there is no news for who reads the feed; that one is another than it was is.
+        told = table.name in there
+        publish(connection, table, sql_name=PUBLISHED_SQL.get(table.name), index=index, keys=False, told=told)
     # After all tables: keys point at each other, and go with the tables that they point at.
     for schema in SCHEMAS if changed else ():
         for table in schema.tables:
