@@ -132,7 +132,7 @@ def cite_command(context: Context, /, name: str, **origin: str | None) -> None:
 @click.pass_obj
 def drop_command(context: Context, name: str, yes: bool) -> None:
     """Take a table away for good, a user's own too; not one that belongs to a file of the holdings."""
-    from archive.holdings.published import OWN
+    from archive.vo.columns import OWN
     from ingest import tables
 
     is_own = name.lower().startswith(OWN)

@@ -146,9 +146,7 @@ class TapService:
         statement = self._statement(checked, maxrec, uploads, view)
         if most_estimate_s is not None:
             self._refuse_hopeless(checked, statement, timeout_s, most_estimate_s)
-        running = self._running(statement, maxrec, timeout_s, writer.lines.separator if writer.lines else None)
-        if writer.lines and running.has_lines:
-            writer = replace(writer, write=writer.lines.write)
+        running = self._running(statement, maxrec, timeout_s, writer.separator)
         told = (Info("UPLOAD", "left out", each) for each in left_out)
         return Prepared(
             writer,

@@ -32,8 +32,8 @@ from sqlalchemy import Connection, MetaData, text
 from archive.app.opened import OpenedArchive
 from archive.database import migrate
 from archive.database.engines import Role
-from archive.holdings.published import OWN
 from archive.jobs import queue
+from archive.vo.columns import OWN
 from archive.vo.errors import ArchiveError, ConfigurationError, UnavailableError
 from storage.catalogue import find_object
 from storage.durable import flush

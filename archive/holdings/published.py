@@ -14,15 +14,15 @@ from sqlalchemy import Connection, Engine, delete, text, update
 from sqlalchemy.dialects.postgresql import insert
 
 from archive.holdings.declared import PUBLISHED_SQL, SCHEMAS
-from archive.holdings.table_set import OWN, PUBLISHED, UNPUBLISHED, Published, TableSet, read_set
+from archive.holdings.table_set import PUBLISHED, UNPUBLISHED, Published, TableSet, read_set
 from archive.holdings.tables import arc, tap_schema
-from archive.vo.columns import Schema, Table
+from archive.vo.columns import OWN, Schema, Table
 from archive.vo.errors import NotFoundError
 from archive.vo.origin import UNKNOWN, Origin
 from storage.catalogue import append_event
 
 __all__ = [
-    "OWN", "Published", "PublishedTables", "TableSet", "publish", "publish_declared", "quoted", "read_set",
+    "Published", "PublishedTables", "TableSet", "publish", "publish_declared", "quoted", "read_set",
     "set_origin", "withdraw",
 ]  # fmt: skip
 

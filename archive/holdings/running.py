@@ -26,7 +26,7 @@ from archive.sphere.sphere import Sphere
 from archive.vo.arrow import arrow_schema
 from archive.vo.columns import Column
 from archive.vo.errors import ArchiveError, QueryError, QueryTimeoutError, UnavailableError
-from archive.vo.formats.separated import LINE
+from archive.vo.formats.separated import LINES
 
 log = logging.getLogger(__name__)
 _CLOCK_MARGIN_S = 1.0  # PostgreSQL comes first where it can
@@ -124,7 +124,7 @@ class RunningQuery:
 
     @property
     def has_lines(self) -> bool:
-        """Whether its batches have one column, LINE."""
+        """Whether its batches are of LINES."""
         return self._lines is not None
 
     def open(self) -> None:
@@ -270,7 +270,7 @@ class RunningQuery:
 
     def _batch(self, rows: list[bytes], connection: Connection[tuple[object, ...]]) -> pa.RecordBatch:
         if self._lines is not None:
-            return pa.RecordBatch.from_arrays([pa.array(rows, LINE.type)], schema=pa.schema([LINE]))
+            return pa.RecordBatch.from_arrays([pa.array(rows, LINES.field(0).type)], schema=LINES)
         return record_batch(rows, self._schema, connection)
 
     def _too_late(self) -> QueryTimeoutError:

@@ -16,14 +16,13 @@ import psycopg
 from sqlalchemy import Connection, bindparam, func, literal_column, select
 
 from archive.holdings.tables import arc, tap_schema
-from archive.vo.columns import Column, ForeignKey, Schema, Table
+from archive.vo.columns import OWN, Column, ForeignKey, Schema, Table
 from archive.vo.conditional import Validators
 from archive.vo.origin import Origin
 from storage.tables import event
 
 Connect = Callable[[], AbstractContextManager[Connection]]
 AT_ONCE = 200  # tables whose columns are read by one question
-OWN = "user_"  # how the schemas of users' own tables begin
 PUBLISHED, UNPUBLISHED = "published", "unpublished"  # kinds of events
 MOST_HELD = 500  # tables whose columns a process keeps
 

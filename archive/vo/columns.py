@@ -21,6 +21,9 @@ _REGULAR = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 _RESERVED = frozenset({"SIZE"})
 
 
+OWN = "user_"  # how the names of schemas of users' own tables begin
+
+
 @dataclass(frozen=True, slots=True)
 class Column:
     """A column of a table.

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TypeVar
 
-from archive.vo.columns import Table
+from archive.vo.columns import OWN, Table
 from tap.adql.mistakes import did_you_mean, mistake, shortened
 from tap.adql.nodes import ColumnRef, CommonTable, Expression, Identifier, Place, QueryBody
 from tap.adql.types import Meaning
@@ -20,9 +20,6 @@ class PublishedTable:
 
     table: Table
     sql: str
-
-
-OWN = "user_"  # how the schemas of users' own tables begin
 
 
 @dataclass(frozen=True)

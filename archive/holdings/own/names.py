@@ -3,7 +3,7 @@
 import hashlib
 import re
 
-from archive.holdings.published import OWN
+from archive.vo.columns import OWN
 from archive.vo.errors import UsageError
 
 _TABLE = re.compile(r"[a-z][a-z0-9_]*")

@@ -16,7 +16,7 @@ from archive.vo.formats.columnar import write_arrow, write_parquet
 from archive.vo.formats.fits import write_fits
 from archive.vo.formats.html import write_html
 from archive.vo.formats.json import write_json, write_jsonl
-from archive.vo.formats.separated import CSV, TSV, write_csv, write_csv_lines, write_tsv, write_tsv_lines
+from archive.vo.formats.separated import CSV, TSV, write_csv, write_tsv
 from archive.vo.formats.writing import Write
 from archive.vo.votable import write_votable
 
@@ -27,20 +27,12 @@ SHORT_VOTABLE = "votable/"
 
 
 @dataclass(frozen=True, slots=True)
-class Lines:
-    """What stands between a line's cells, and who writes lines that are made already."""
-
-    separator: str
-    write: Write
-
-
-@dataclass(frozen=True, slots=True)
 class Format:
     """One output format.
 
     media_type: its full name; aliases: RESPONSEFORMAT's short names and other media types. is_packed: compressed
-    already, so that a second time would cost much and gain nothing. lines: where each row is a line that the database
-    can make, what stands between its cells, and the writer of such lines.
+    already, so that a second time would cost much and gain nothing. separator: where a row is a line that the
+    database can make, what stands between its cells.
     """
 
     media_type: str
@@ -48,7 +40,7 @@ class Format:
     extension: str
     write: Write
     is_packed: bool = False
-    lines: Lines | None = None
+    separator: str | None = None
 
     @property
     def short_names(self) -> tuple[str, ...]:
@@ -64,7 +56,7 @@ class Writer:
     extension: str
     write: Write
     is_packed: bool = False
-    lines: Lines | None = None
+    separator: str | None = None
 
     @property
     def is_votable(self) -> bool:
@@ -89,8 +81,8 @@ FORMATS: tuple[Format, ...] = (
         write_tabledata,
     ),
     Format("application/x-votable+xml;serialization=binary", ("votable/binary",), "vot", write_binary),
-    Format("text/csv;header=present", ("csv", "text/csv"), "csv", write_csv, lines=Lines(CSV, write_csv_lines)),
-    Format("text/tab-separated-values", ("tsv",), "tsv", write_tsv, lines=Lines(TSV, write_tsv_lines)),
+    Format("text/csv;header=present", ("csv", "text/csv"), "csv", write_csv, separator=CSV),
+    Format("text/tab-separated-values", ("tsv",), "tsv", write_tsv, separator=TSV),
     Format("application/fits", ("fits", "application/x-fits", "application/fits-table"), "fits", write_fits),
     Format(
         "application/vnd.apache.parquet",
@@ -128,7 +120,7 @@ def writer_for(responseformat: str | None, default: str = "application/x-votable
             offered = ", ".join(form.aliases[0] if form.aliases else form.media_type for form in FORMATS)
             raise UsageError(f"RESPONSEFORMAT {asked!r} is not offered here; there are {offered}")
     is_literal = MEDIA_TYPE.fullmatch(asked) and not asked.startswith(SHORT_VOTABLE)
-    return Writer(asked if is_literal else form.media_type, form.extension, form.write, form.is_packed, form.lines)
+    return Writer(asked if is_literal else form.media_type, form.extension, form.write, form.is_packed, form.separator)
 
 
 class Limited:

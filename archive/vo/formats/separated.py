@@ -13,8 +13,8 @@ from archive.vo.formats.writing import Told, Write
 from archive.vo.text import byte_table, contains_any, joined_bytes, text_column
 
 CSV, TSV = ",", "\t"
-LINE = pa.field("line", pa.binary())
-"""The one column of batches of lines that are made already, for `write_lines`."""
+LINES = pa.schema([pa.field("line", pa.binary())])
+"""The schema of batches whose rows are lines already, without their ends; no result has a binary column."""
 
 # As Java and Python read them, and PostgreSQL writes them: STILTS takes "+Inf" for text.
 SPELLING = {"NaN": "NaN", "+Inf": "Infinity", "-Inf": "-Infinity"}
@@ -30,10 +30,14 @@ def separated(
     clean: Callable[[pa.StringArray], pa.StringArray],
     **_told: Unpack[Told],
 ) -> Iterator[bytes]:
-    """The table. clean: makes a column's text safe between separators."""
-    yield _names(columns, separator, clean)
+    """The table. clean: makes a column's text safe between separators. batches: of the columns, or of LINES."""
+    names = clean(pa.array([column.name for column in columns], pa.string()))
+    yield (separator.join(names.to_pylist()) + "\r\n").encode()
     for batch in batches:
         for part in slices(batch):
+            if part.schema == LINES:
+                yield bytes(joined_bytes([part.column(0), pa.scalar(b"\r\n")]))
+                continue
             parts: list[pa.Array | pa.Scalar] = []
             for column, array in zip(columns, conformed(part, columns), strict=True):
                 cells = text_column(array, column, SPELLING)
@@ -41,26 +45,6 @@ def separated(
                     cells = clean(cells)
                 parts += [cells.fill_null("") if cells.null_count else cells, pa.scalar(separator)]
             yield bytes(joined_bytes([*parts[:-1], pa.scalar("\r\n")]))
-
-
-def lines(
-    columns: Sequence[Column],
-    batches: Iterable[pa.RecordBatch],
-    *,
-    separator: str,
-    clean: Callable[[pa.StringArray], pa.StringArray],
-    **_told: Unpack[Told],
-) -> Iterator[bytes]:
-    """The table, of which each batch has the lines, without their ends, in its one column (LINE)."""
-    yield _names(columns, separator, clean)
-    for batch in batches:
-        for part in slices(batch):
-            yield bytes(joined_bytes([part.column(0), pa.scalar(b"\r\n")]))
-
-
-def _names(columns: Sequence[Column], separator: str, clean: Callable[[pa.StringArray], pa.StringArray]) -> bytes:
-    names = clean(pa.array([column.name for column in columns], pa.string()))
-    return (separator.join(names.to_pylist()) + "\r\n").encode()
 
 
 def quoted(cells: pa.StringArray) -> pa.StringArray:
@@ -80,5 +64,3 @@ def unbroken(cells: pa.StringArray) -> pa.StringArray:
 
 write_csv: Write = partial(separated, separator=CSV, clean=quoted)
 write_tsv: Write = partial(separated, separator=TSV, clean=unbroken)
-write_csv_lines: Write = partial(lines, separator=CSV, clean=quoted)
-write_tsv_lines: Write = partial(lines, separator=TSV, clean=unbroken)
