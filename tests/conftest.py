@@ -17,7 +17,7 @@ settings.register_profile("any machine", deadline=None, suppress_health_check=[H
 settings.register_profile("CI", settings.get_profile("any machine"), derandomize=True)
 settings.load_profile("CI" if os.environ.get("CI") else "any machine")
 
-pytest_plugins = ["tests.object_store", "tests.skips"]
+pytest_plugins = ["tests.object_store", "tests.skips", "tests.schedule"]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

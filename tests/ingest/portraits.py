@@ -1,6 +1,5 @@
 """Shared data described once for all tests that look at the outcome."""
 
-import time
 from functools import cache
 from pathlib import Path
 
@@ -17,17 +16,10 @@ def mappings() -> tuple[Mapping, ...]:
 
 
 @cache
-def timed(relative: str) -> tuple[Description, float]:
-    """The description of a shared file and the seconds of processor time it took."""
-    started = time.process_time()
-    found = describe_path(
+def described(relative: str) -> Description:
+    return describe_path(
         shared_data(relative), collection="shared", relative_path=relative, mappings=mappings(), authority="example.org"
     )
-    return found, time.process_time() - started
-
-
-def described(relative: str) -> Description:
-    return timed(relative)[0]
 
 
 def shared_files(*folders: str) -> list[str]:

@@ -76,7 +76,6 @@ def test_postgresql_stops_working_on_a_job_that_is_aborted(live: Live) -> None:
 
 
 @pytest.mark.parametrize("live", ["embedded"], indirect=True)
-@pytest.mark.parametrize("live", ["embedded"], indirect=True)
 def test_many_users_at_once_are_all_answered_and_leave_nothing_behind(live: Live) -> None:
     """The small form of `make soak`."""
     report = soak(live, users=8, seconds=3)
