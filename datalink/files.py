@@ -12,7 +12,7 @@ from email.utils import format_datetime
 from urllib.parse import quote
 
 from archive.holdings.queries import HeldFile
-from archive.vo.conditional import http_date, not_modified
+from archive.vo.validators import http_date, not_modified
 
 _RANGE = re.compile(r"bytes=([0-9]*)-([0-9]*)", re.IGNORECASE)
 _DIGITS = 18  # of a position that a file may have; what is longer lies beyond any end

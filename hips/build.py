@@ -28,8 +28,9 @@ from hips.properties import About, Coverage
 from hips.pyramid import Pixels, allsky, fold
 from hips.render import Cut, cut_of, greys, jpeg, png
 from hips.resample import Placed, TileSum, Window, bounds, placed
+from hips.tile import Tile
 from hips.tilefiles import file_size, fits_image, read_tile, tile_fits, write_atomically
-from hips.tiling import ALLSKY_ORDER, Tile, cell_size_deg
+from hips.tiling import ALLSKY_ORDER, cell_size_deg
 
 Step = Literal["tiles", "pyramid", "pictures"]
 Advance = Callable[[Step, int, int], None]  # step, done, of how many

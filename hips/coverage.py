@@ -8,7 +8,8 @@ from mocpy import MOC
 from numpy.typing import NDArray
 
 from hips.pyramid import Pixels
-from hips.tiling import Tile, cell_size_deg, cell_vectors, pixel_cells
+from hips.tile import Tile
+from hips.tiling import cell_size_deg, cell_vectors, pixel_cells
 
 _FINER = 4  # orders below the tiles' in which coverage is told
 

@@ -14,16 +14,8 @@ from numpy.typing import NDArray
 from archive.vo.errors import UsageError
 from hips.images import FoundImage, ImageKey
 from hips.resample import Celestial
-from hips.tiling import (
-    ALLSKY_ORDER,
-    MAX_ORDER,
-    MAX_WIDTH,
-    MIN_WIDTH,
-    cell_size_deg,
-    cells_around,
-    order_and_width,
-    order_of_scale,
-)
+from hips.tile import MAX_ORDER
+from hips.tiling import ALLSKY_ORDER, MAX_WIDTH, MIN_WIDTH, cell_size_deg, cells_around, order_and_width, order_of_scale
 
 ALGORITHM = 1  # raised when the same plan would make other tiles
 _FINER = 2  # orders below the tiles' in which images' outlines are followed

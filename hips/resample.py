@@ -17,7 +17,8 @@ from astropy.wcs import WCS, NoConvergence
 from numpy.typing import NDArray
 
 from hips.frames import Frame
-from hips.tiling import Tile, pixel_vectors
+from hips.tile import Tile
+from hips.tiling import pixel_vectors
 
 Doubles = NDArray[np.float64]
 Pixels = NDArray[np.float32]

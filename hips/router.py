@@ -10,7 +10,7 @@ from archive.vo.errors import NotFoundError
 from archive.vo.routes import PlainRoute, provided
 from hips import properties
 from hips.shelf import Published, Shelf
-from hips.tiling import is_tile_path
+from hips.tile import is_tile_path
 
 list_router = APIRouter(route_class=PlainRoute, tags=["HiPS"])
 files_router = APIRouter(route_class=PlainRoute, tags=["HiPS"])

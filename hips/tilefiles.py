@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from hips.pyramid import Pixels
-from hips.tiling import Tile, tile_wcs
+from hips.tile import Tile
+from hips.tiling import tile_wcs
 
 _BLOCK = 2880
 

@@ -5,8 +5,6 @@ are in the order of FITS, the first row at the bottom of the picture; PNG and JP
 (HiPS 1.0 §4.1.2). What fills the tiles is resample.py's, what folds them pyramid.py's.
 """
 
-import re
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -14,50 +12,12 @@ import healpy
 import numpy as np
 from numpy.typing import NDArray
 
-MAX_ORDER = 29
+from hips.tile import Tile
+
 ALLSKY_ORDER = 3  # the lowest order that old clients know, and the one they ask Allsky for (§4.3.2)
 MIN_WIDTH, MAX_WIDTH = 64, 512
 COARSE_WIDTH = 128  # tiles of images so coarse that those of 512 would hold nothing but interpolation
 RADIAN_DEG = float(np.degrees(1.0))
-_TILES_A_FOLDER = 10_000
-_FILE = re.compile(r"Norder([0-9]{1,2})/Dir([0-9]+)/Npix([0-9]+)\.[a-z]+")
-
-
-@dataclass(frozen=True, slots=True, order=True)
-class Tile:
-    """A HEALPix cell that is drawn. order: 0..29; npix: its number in the NESTED scheme, below 12 * 4**order."""
-
-    order: int
-    npix: int
-
-    def __post_init__(self) -> None:
-        if not (0 <= self.order <= MAX_ORDER and 0 <= self.npix < 12 * 4**self.order):
-            raise ValueError(f"not a tile: order {self.order}, npix {self.npix}")
-
-    @property
-    def parent(self) -> "Tile":
-        """The tile of the order above that this one is a quarter of."""
-        return Tile(self.order - 1, self.npix >> 2)
-
-    @property
-    def children(self) -> "tuple[Tile, Tile, Tile, Tile]":
-        """The four quarters, southern, eastern, western and northern."""
-        first = self.npix << 2
-        return tuple(Tile(self.order + 1, first + k) for k in range(4))  # type: ignore[return-value]
-
-    def path(self, extension: str) -> str:
-        """Where its file lies below the HiPS's root (HIPS-01, §4.1.1). extension: "fits", "png"."""
-        folder = self.npix // _TILES_A_FOLDER * _TILES_A_FOLDER
-        return f"Norder{self.order}/Dir{folder}/Npix{self.npix}.{extension}"
-
-
-def is_tile_path(path: str) -> bool:
-    """Whether a path names a tile that can exist: the right folder, a number within its order."""
-    match = _FILE.fullmatch(path)
-    if match is None:
-        return False
-    order, folder, npix = (int(digits) for digits in match.groups())
-    return order <= MAX_ORDER and npix < 12 * 4**order and folder == npix // _TILES_A_FOLDER * _TILES_A_FOLDER
 
 
 def cell_size_deg(order: int) -> float:

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import BinaryIO, Literal
 
 import numpy as np
-from astropy.coordinates import SkyCoord
 
 from ingest.describe.blocks import BLOCK, padded
 from ingest.describe.facts import RefusedError
@@ -218,6 +217,8 @@ def _separation_arcsec(hdu: Hdu, plate: Celestial) -> float | None:
     vector = plate.to_icrs(x, y)[0]
     if not np.isfinite(vector).all():
         return None
+    from astropy.coordinates import SkyCoord  # half a second, which most files need not
+
     there = SkyCoord(*vector, representation_type="cartesian")
     there.representation_type = "unitspherical"
     return float(SkyCoord(lon, lat, unit="deg").separation(there).arcsec)

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import psycopg
-from psycopg_pool import ConnectionPool, PoolClosed, PoolTimeout
+from psycopg_pool import PoolClosed, PoolTimeout
 
 from archive.holdings.running import Statement
+from archive.holdings.sessions import Sessions, reading
 
 log = logging.getLogger(__name__)
 
@@ -34,18 +35,15 @@ class Estimate:
     rows: float
 
 
-Pool = ConnectionPool[psycopg.Connection[tuple[object, ...]]]
-
-
-def explained(pool: Pool, statement: Statement, options: str, patience_s: float) -> list[Any]:
+def explained(pool: Sessions, statement: Statement, options: str, patience_s: float) -> list[Any]:
     """What EXPLAIN gives, a line of text or a whole JSON document each. options: its own words, never a user's."""
-    with pool.connection(timeout=patience_s) as connection:
+    with reading(pool, patience_s=patience_s) as connection:
         statement.begin(connection, max(1, int(patience_s * 1000)))
         explain = f"EXPLAIN ({options}) {statement.sql}".encode()
         return [row[0] for row in connection.execute(explain, dict(statement.parameters))]
 
 
-def plan_of(pool: Pool, statement: Statement) -> Plan | None:
+def plan_of(pool: Sessions, statement: Statement) -> Plan | None:
     """The plan; None if it cannot be told now, or, for a query with uploads, at all."""
     try:
         plan: Plan = explained(pool, statement, "FORMAT JSON", PATIENCE_S)[0][0]["Plan"]

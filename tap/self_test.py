@@ -10,10 +10,11 @@ from math import isclose
 
 import psycopg
 import structlog
-from psycopg_pool import ConnectionPool, PoolClosed, PoolTimeout
+from psycopg_pool import PoolClosed, PoolTimeout
 
 from archive.holdings.declared import SCHEMAS
 from archive.holdings.published import quoted
+from archive.holdings.sessions import Sessions, reading
 from archive.sphere.sphere import Sphere
 from archive.vo.errors import ArchiveError
 from tap.adql.names import PublishedSchema, PublishedTable, check
@@ -27,7 +28,6 @@ PATIENCE_S = 5.0  # for a connection, and for each query
 TOLERANCE = 1e-8
 TABLE = next(table for schema in SCHEMAS for table in schema.tables if table.name == "tap_schema.schemas")
 SCHEMA = PublishedSchema({TABLE.name: PublishedTable(TABLE, quoted(TABLE.name))})
-Pool = ConnectionPool[psycopg.Connection[tuple[object, ...]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,14 +39,13 @@ class SelfTest:
     seconds: float = 0.0
 
 
-def self_test(pool: Pool, sphere: Sphere) -> SelfTest:
+def self_test(pool: Sessions, sphere: Sphere) -> SelfTest:
     """Try everything once. Without a database nothing is tried, and everything is declared."""
     began = time.monotonic()
     failed: dict[str, str] = {}
     everything = tuple(trials())
     try:
-        with pool.connection(timeout=PATIENCE_S) as connection:
-            connection.execute("SELECT set_config('statement_timeout', %s, true)", (str(int(PATIENCE_S * 1000)),))
+        with reading(pool, patience_s=PATIENCE_S) as connection:
             for trial in everything:
                 reason = _tried(connection, trial, sphere)
                 if reason is not None:
@@ -81,7 +80,7 @@ def _same(found: object, wanted: object) -> bool:
     return found == wanted
 
 
-def database_software(pool: Pool, sphere: Sphere) -> str | None:
+def database_software(pool: Sessions, sphere: Sphere) -> str | None:
     """Product and version of the database and of what it knows of the sky; None if it does not answer at once."""
     try:
         with pool.connection(timeout=0.5) as connection:

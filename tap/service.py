@@ -4,7 +4,7 @@ The same for /sync and for a job of /async: `TapService.start` makes an Answer, 
 """
 
 import io
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -12,14 +12,13 @@ from itertools import chain
 from types import MappingProxyType
 from typing import BinaryIO, Literal
 
-import psycopg
 import pyarrow as pa
-from psycopg_pool import ConnectionPool
 
 from archive.access.identity import ANONYMOUS, User
 from archive.holdings.own.seeing import OwnViews, View
 from archive.holdings.published import READER_SCHEMAS, Published, PublishedTables, quoted
 from archive.holdings.running import RunningQuery, Statement
+from archive.holdings.sessions import Sessions
 from archive.holdings.temporary import TemporaryTable
 from archive.sphere.sphere import Sphere
 from archive.vo.arrow import arrow_schema
@@ -101,7 +100,7 @@ class TapService:
 
     def __init__(
         self,
-        pool: ConnectionPool[psycopg.Connection[tuple[object, ...]]],
+        pool: Sessions,
         published: PublishedTables,
         sphere: Sphere,
         limits: Limits,
@@ -261,7 +260,7 @@ class TapService:
         query = translate(checked, self._sphere, maxrec)
         if len(uploads) == 1 and _is_matched_with_more(uploads[0], query.sql, checked):
             uploads = (replace(uploads[0], indexed=False),)
-        return Statement(query.sql, query.parameters, query.columns, uploads, view.role)
+        return Statement(query.sql, query.parameters, query.columns, uploads, view.role, view.is_own)
 
     def _uploads(self, uploads: Sequence[Upload]) -> tuple[tuple[TemporaryTable, ...], list[str]]:
         """The tables of UPLOAD, within the limits of them all; and what was left out of them, in words."""
@@ -349,6 +348,9 @@ class Prepared:
 
     def cancel(self) -> None:
         self.running.cancel()
+
+    def when_freed(self, call: Callable[[], None]) -> None:
+        self.running.when_freed(call)
 
 
 def published_schema(published: Mapping[str, Published]) -> PublishedSchema:

@@ -10,7 +10,6 @@ from contextlib import ExitStack
 from functools import cached_property
 from pathlib import Path
 
-import psycopg
 from psycopg_pool import ConnectionPool
 from pydantic import SecretStr
 from sqlalchemy import text
@@ -22,6 +21,7 @@ from archive.database.engines import DatabaseUrls, Engines, psycopg_dsn
 from archive.holdings.own.keeping import OwnTables, Quota
 from archive.holdings.own.seeing import OwnViews
 from archive.holdings.published import PublishedTables
+from archive.holdings.sessions import Session, Sessions
 from archive.holdings.views import session_settings
 from archive.settings import MiB, Settings
 from archive.sphere.pgsphere import PgSphere
@@ -29,7 +29,6 @@ from archive.sphere.plain import PlainSphere
 from archive.sphere.sphere import Sphere
 from archive.vo.errors import ConfigurationError
 from storage.posix import PosixVolume
-from storage.s3 import S3Volume
 from storage.service import ObjectStore
 from storage.volume import Volume
 
@@ -91,23 +90,24 @@ class OpenedArchive:
         return PgSphere() if wanted == "pgsphere" else PlainSphere()
 
     @cached_property
-    def reader_pool(self) -> ConnectionPool[psycopg.Connection[tuple[object, ...]]]:
+    def reader_pool(self) -> Sessions:
         """Connections of the reader role for users' queries: they know the archive's URL, and compile nothing."""
         told = session_settings(self.settings.public_url, self.settings.access.authority)
 
-        def configure(connection: psycopg.Connection[tuple[object, ...]]) -> None:
+        def configure(connection: Session) -> None:
+            connection.autocommit = True
             connection.prepare_threshold = None  # a plan for these very parameters, always
             for name, value in {**told, "jit": "off", "default_transaction_read_only": "on"}.items():
                 connection.execute("SELECT set_config(%s, %s, false)", (name, value))
-            connection.commit()
 
-        pool: ConnectionPool[psycopg.Connection[tuple[object, ...]]] = ConnectionPool(
+        pool = ConnectionPool(
             psycopg_dsn(self.urls.reader),
+            connection_class=Session,
             min_size=1,
             max_size=self.settings.database.pool_size + SPARE_CONNECTIONS,
             timeout=self.settings.database.pool_timeout_s,
             configure=configure,
-            check=ConnectionPool.check_connection,  # one that a restart of the database left dead is replaced
+            check=Session.check,  # one that a restart of the database left dead is replaced
             reconnect_timeout=5.0,  # seconds; tried for longer, the pauses grow beyond those of the server
             kwargs={"application_name": "uraniborg-tap"},
             open=True,
@@ -163,6 +163,8 @@ def volume(settings: Settings, *, create: bool = False) -> Volume:
         return PosixVolume(settings.store_path, create=create)
     if store.s3_access_key is None or store.s3_secret_key is None:
         raise ConfigurationError("store.kind is s3, so store.s3_access_key and store.s3_secret_key must be set")
+    from storage.s3 import S3Volume  # boto3 takes a while to import, and few have their store on S3
+
     return S3Volume(
         bucket=store.s3_bucket,
         endpoint_url=store.s3_endpoint,

@@ -1,6 +1,6 @@
 """An answer of a discovery protocol: a statement run as the reader, streamed in the form that was asked for."""
 
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 
 from archive.holdings.running import RunningQuery
@@ -48,6 +48,9 @@ class Prepared:
 
     def cancel(self) -> None:
         self.running.cancel()
+
+    def when_freed(self, call: Callable[[], None]) -> None:
+        self.running.when_freed(call)
 
     def headers(self) -> dict[str, str]:
         """What is known of the answer when it begins."""

@@ -7,23 +7,23 @@ from collections.abc import Mapping, Sequence
 
 import psycopg
 from psycopg import sql
-from psycopg_pool import ConnectionPool, PoolClosed, PoolTimeout
+from psycopg_pool import PoolClosed, PoolTimeout
+
+from archive.holdings.sessions import Sessions, reading
 
 log = logging.getLogger(__name__)
-Pool = ConnectionPool[psycopg.Connection[tuple[object, ...]]]
 
 
 def column_values(
-    pool: Pool, columns: Sequence[str], types: Sequence[str], *, most: int, timeout_s: float
+    pool: Sessions, columns: Sequence[str], types: Sequence[str], *, most: int, timeout_s: float
 ) -> dict[str, list[str]]:
     """The values of columns of ivoa.obscore, of rows of some dataproduct_types; of each at most `most`, in order."""
     one = "(SELECT DISTINCT {name}, {column} FROM ivoa.obscore WHERE dataproduct_type = ANY(%(types)s)"
     one += " AND {column} IS NOT NULL ORDER BY 2 LIMIT %(most)s)"
     parts = [sql.SQL(one).format(name=sql.Literal(name), column=sql.Identifier(name)) for name in columns]
     found: dict[str, list[str]] = {name: [] for name in columns}
-    with pool.connection() as connection:
-        connection.execute("SELECT set_config('statement_timeout', %s, true)", (str(int(timeout_s * 1000)),))
-        rows = connection.execute(sql.SQL(" UNION ALL ").join(parts), {"types": list(types), "most": most})
+    with reading(pool, patience_s=timeout_s) as session:
+        rows = session.execute(sql.SQL(" UNION ALL ").join(parts), {"types": list(types), "most": most})
         for name, value in rows:
             found[str(name)].append(str(value))
     return found
@@ -34,7 +34,7 @@ class OfferedValues:
 
     def __init__(
         self,
-        pool: Pool,
+        pool: Sessions,
         columns: Sequence[str],
         types: Sequence[str],
         *,

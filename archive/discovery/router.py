@@ -20,13 +20,12 @@ from archive.discovery.capabilities import cone_capability
 from archive.discovery.metadata import wants_metadata
 from archive.discovery.parameters import Parameter
 from archive.discovery.service import VOTABLE, DiscoveryService
-from archive.vo.answers import Answers, Asking
+from archive.vo.answers import Answers, Asking, streamed
 from archive.vo.capability import vosi_capabilities
 from archive.vo.conditional import document
 from archive.vo.dali import Parameters, parameters
 from archive.vo.line import Line
 from archive.vo.routes import PlainRoute, ScsRoute, Sia1Route, SiaRoute, SsaRoute, provided
-from archive.vo.streaming import StreamedResponse
 from archive.vo.vosi import MEDIA_TYPE, Availability, availability_document, capabilities_document
 
 Asked = Annotated[Parameters, Depends(parameters)]
@@ -162,18 +161,7 @@ def _answered(
         if again := asking.again():
             return again
         service.look_again()
-    prepared = prepare()
-    headers = {"Content-Disposition": f'inline; filename="{name}.{prepared.writer.extension}"'}
-    return StreamedResponse(
-        asking.opener(prepared, headers) if asking else prepared.open,
-        media_type=prepared.writer.media_type,
-        headers=headers,
-        cancel=prepared.cancel,
-        compress=not prepared.writer.is_packed,
-        late_headers=prepared.headers,
-        line=line,
-        freed=prepared.running.when_freed,
-    )
+    return streamed(prepare(), asking, name, line)
 
 
 def _told(declared: Sequence[Parameter]) -> dict[str, Any]:

@@ -9,9 +9,10 @@ from archive.discovery import answer, scs, sia, sia1, sia1_columns, ssa, ssa_col
 from archive.discovery.answer import Prepared
 from archive.discovery.metadata import metadata_document
 from archive.discovery.parameters import Parameter
-from archive.discovery.queries import OfferedValues, Pool
+from archive.discovery.queries import OfferedValues
 from archive.holdings.published import Published, PublishedTables
 from archive.holdings.running import RunningQuery, Statement
+from archive.holdings.sessions import Sessions
 from archive.sphere.sphere import Sphere
 from archive.vo.columns import Column
 from archive.vo.dali import Parameters
@@ -40,7 +41,7 @@ class DiscoveryService:
 
     def __init__(
         self,
-        pool: Pool,
+        pool: Sessions,
         published: PublishedTables,
         sphere: Sphere,
         limits: Limits,

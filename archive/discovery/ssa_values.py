@@ -6,8 +6,6 @@ import re
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 
-from astropy.coordinates import SkyCoord
-
 from archive.discovery.conditions import Bound, Condition, any_of, column, decimal, each, meets
 from archive.vo.errors import UsageError
 from archive.vo.intervals import BandInterval, Interval, TimeInterval
@@ -44,6 +42,8 @@ def position(name: str, text: str) -> tuple[float, float]:
         raise UsageError(f"{name}: {lat:g} is no latitude; it takes -90 to 90 degrees")
     if known == "icrs":
         return lon % 360, lat
+    from astropy.coordinates import SkyCoord  # half a second, which no process waits for at its start
+
     there = SkyCoord(lon, lat, unit="deg", frame=known).icrs
     return float(there.ra.deg), float(there.dec.deg)
 

@@ -9,7 +9,6 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 from urllib.parse import quote
 
-from astropy.coordinates import SkyCoord
 from sqlalchemy import ColumnElement, Connection, and_, exists, func, or_, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 
@@ -192,6 +191,9 @@ def described(product: DataProduct) -> dict[str, Any]:
     values = {name: value for name, value in asdict(product).items() if name not in _NOT_COLUMNS}
     galactic = None
     if product.s_ra is not None and product.s_dec is not None:
+        # astropy.coordinates takes half a second to import; processes that describe nothing do not wait for it.
+        from astropy.coordinates import SkyCoord
+
         galactic = SkyCoord(product.s_ra, product.s_dec, unit="deg", frame="icrs").galactic
     return values | {
         "progenitors": list(product.progenitors),

@@ -9,6 +9,7 @@ The types of nearly all columns are read this way. Others (NUMERIC, arrays, date
 at a time. Knows bytes and types; no connection is used and no query run here.
 """
 
+import struct
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -19,6 +20,7 @@ import pyarrow as pa
 from psycopg.pq import Format
 
 from archive.vo.arrow import TIMESTAMP
+from archive.vo.cells import one
 
 # OIDs of pg_type.dat, which never change.
 _FIXED: dict[int, np.dtype[Any]] = {
@@ -31,6 +33,9 @@ _FIXED: dict[int, np.dtype[Any]] = {
     1114: np.dtype(">i8"),  # timestamp, timestamptz: microseconds since 2000, UTC
     1184: np.dtype(">i8"),
 }
+# The same for one value: what is few is read a cell at a time.
+_ONE = {oid: one(dtype) for oid, dtype in _FIXED.items()}
+_HEAD = struct.Struct(">ii")
 _COUNT = np.dtype(">i4")
 _NATIVE = {dtype: dtype.newbyteorder("=") for dtype in (_COUNT, *_FIXED.values())}
 _ARROW = {native: pa.from_numpy_dtype(native) for native in _NATIVE.values()}
@@ -41,6 +46,11 @@ _FIRST_US, _LAST_US = -62_135_596_800_000_000, 253_402_300_799_999_999  # years 
 _PADDING = bytes(8)  # so that a value may be looked at where a NULL ends the last row
 
 Places = npt.NDArray[np.int64]
+
+
+Read = Callable[[bytes, int, int], object]  # a row, where in it the value begins, its length
+FEW = 1_000
+"""Cells, below which Python reads them one by one sooner than numpy has begun with each column."""
 
 
 def as_records(sql: str) -> str:
@@ -55,12 +65,16 @@ def record_batch(rows: Sequence[bytes], schema: pa.Schema, context: psycopg.Conn
     context: whose types the loaders know. psycopg.DataError for a value that Python has nothing for, such as an
     infinite timestamp; pa.ArrowInvalid for one that its declared type does not hold.
     """
+    count = int.from_bytes(rows[0][:4])
+    if count != len(schema):
+        raise psycopg.DataError(f"the database sent {count} columns where {len(schema)} were declared")
+    if len(rows) * count <= FEW:
+        batch = _few(rows, schema)
+        if batch is not None:
+            return batch
     page = _Page(b"".join([*rows, _PADDING]))
     at = np.zeros(len(rows), np.int64)
     np.cumsum(np.fromiter(map(len, rows), np.int64, len(rows))[:-1], out=at[1:])
-    (count,) = page.values(at[:1], _COUNT)
-    if count != len(schema):
-        raise psycopg.DataError(f"the database sent {count} columns where {len(schema)} were declared")
     at += 4
     arrays = []
     for field in schema:
@@ -73,6 +87,49 @@ def record_batch(rows: Sequence[bytes], schema: pa.Schema, context: psycopg.Conn
         arrays.append(_Cells(page, at, lengths, oid, None if whole else valid).array(field, context))
         at += lengths if whole else np.maximum(lengths, 0)
     return pa.RecordBatch.from_arrays(arrays, schema=schema)
+
+
+def _few(rows: Sequence[bytes], schema: pa.Schema) -> pa.RecordBatch | None:
+    """The same, a cell at a time; None where a value asks for more than its bytes to be read."""
+    columns: list[list[object]] = [[] for _ in schema]
+    readers: list[Read] = []
+    for row in rows:
+        at = 4
+        for place, cells in enumerate(columns):
+            oid, length = _HEAD.unpack_from(row, at)
+            at += 8
+            if len(readers) == place:
+                read = _reader(oid, schema.field(place).type)
+                if read is None:
+                    return None
+                readers.append(read)
+            if length < 0:
+                cells.append(None)
+                continue
+            cells.append(readers[place](row, at, length))
+            at += length
+    return pa.RecordBatch.from_arrays(
+        [pa.array(cells, field.type) for cells, field in zip(columns, schema, strict=True)], schema=schema
+    )
+
+
+def _reader(oid: int, wanted: pa.DataType) -> Read | None:
+    """What reads one value, of a type and for a type that need nothing else; as `_Cells.array` has it for many."""
+    if oid in _TEXTS and pa.types.is_string(wanted):
+        return lambda row, at, length: str(row[at : at + length], "utf-8")
+    if oid == _BOOLEAN and pa.types.is_boolean(wanted):
+        return lambda row, at, length: row[at] != 0
+    as_float = oid in _INTEGERS and pa.types.is_floating(wanted)
+    if (
+        as_float
+        or (oid in _INTEGERS and pa.types.is_integer(wanted))
+        or (oid in _FLOATS and pa.types.is_floating(wanted))
+    ):
+        unpack = _ONE[oid].unpack_from
+        if as_float:
+            return lambda row, at, length: float(unpack(row, at)[0])
+        return lambda row, at, length: unpack(row, at)[0]
+    return None
 
 
 class _Page:

@@ -1,9 +1,9 @@
 """Running a user's query as the reader role, and giving its rows back column by column, a page at a time.
 
-One transaction a query: its temporary tables first (TAP's uploads, which end with it), then read only, then the SELECT.
-The rows come by libpq's chunked mode, a page read ahead while the one before is written, so that PostgreSQL and the
-writer work at once and neither side holds more than two. Knows SQL, not what it was made from (ADQL in tap, parameters
-in archive.discovery); nothing of HTTP.
+One transaction a query: the query alone, or its temporary tables first (TAP's uploads, which end with it), then read
+only, then the SELECT. The rows come by libpq's chunked mode, a page read ahead while the one before is written, so that
+PostgreSQL and the writer work at once and neither side holds more than two. Knows SQL, not what it was made from (ADQL
+in tap, parameters in archive.discovery); nothing of HTTP.
 """
 
 import itertools
@@ -17,10 +17,11 @@ import psycopg
 import pyarrow as pa
 from psycopg import Connection
 from psycopg.rows import scalar_row
-from psycopg_pool import ConnectionPool, PoolClosed, PoolTimeout
+from psycopg_pool import PoolClosed, PoolTimeout
 
 from archive.holdings.lines import as_lines
 from archive.holdings.rows import as_records, record_batch
+from archive.holdings.sessions import Session, Sessions
 from archive.holdings.temporary import TemporaryTable, fill
 from archive.sphere.sphere import Sphere
 from archive.vo.arrow import arrow_schema
@@ -58,6 +59,7 @@ class Statement:
     """SQL with psycopg placeholders, what they stand for, and the columns that come out.
 
     role: the database's role that it runs as, which the reader may become; None: the reader itself.
+    is_own: whether the role is a user's, so that no session may keep it.
     """
 
     sql: str
@@ -65,6 +67,12 @@ class Statement:
     columns: tuple[Column, ...]
     temporary: tuple[TemporaryTable, ...] = ()
     role: str | None = None
+    is_own: bool = False
+
+    @property
+    def stands_alone(self) -> bool:
+        """Whether nothing comes before it in its transaction."""
+        return not self.temporary and not self.is_own
 
     def begin(self, connection: Connection[tuple[object, ...]], timeout_ms: int) -> None:
         """Bound the transaction in time, and become the role for as long as it lasts."""
@@ -79,7 +87,7 @@ class RunningQuery:
 
     def __init__(
         self,
-        pool: ConnectionPool[Connection[tuple[object, ...]]],
+        pool: Sessions,
         statement: Statement,
         sphere: Sphere,
         *,
@@ -106,7 +114,7 @@ class RunningQuery:
         self._advice = too_late
         self._schema = arrow_schema(statement.columns)
         self._lines = as_lines(statement.sql, statement.columns, separator) if separator else None
-        self._connection: Connection[tuple[object, ...]] | None = None
+        self._connection: Session | None = None
         self._rows: Iterator[bytes] = iter(())
         self._first: pa.RecordBatch | None = None
         self._ahead: Future[pa.RecordBatch | None] | None = None
@@ -219,14 +227,14 @@ class RunningQuery:
         if self._clock is not None:
             self._clock.cancel()
 
-    def _give_back(self, connection: Connection[tuple[object, ...]]) -> None:
+    def _give_back(self, connection: Session) -> None:
         try:
             close = getattr(self._rows, "close", None)
             if close is not None and not connection.closed:
                 if connection.info.transaction_status == psycopg.pq.TransactionStatus.ACTIVE:
                     connection.cancel_safe(timeout=5.0)  # rows are still coming that nobody wants
                 close()
-            connection.rollback()
+            connection.rest()
         except psycopg.Error as problem:
             log.info("a connection was given up: %s", problem)
             connection.close()
@@ -234,15 +242,21 @@ class RunningQuery:
             self._rows = iter(())
             self._pool.putconn(connection)
 
-    def _begin(self, connection: Connection[tuple[object, ...]]) -> None:
-        # Sessions of the pool are read only; where a table is made, first of all, as PostgreSQL wants it.
-        if self._statement.temporary:
-            connection.execute("SET TRANSACTION READ WRITE")
-        self._statement.begin(connection, max(1, int(self._timeout_s * 1000)))
-        if self._statement.temporary:
+    def _begin(self, connection: Session) -> None:
+        timeout_ms = max(1, int(self._timeout_s * 1000))
+        if self._statement.stands_alone:
+            connection.bind(timeout_ms, self._statement.role)
+        else:
+            connection.unbind()
+            connection.autocommit = False
+            # Sessions of the pool are read only; where a table is made, first of all, as PostgreSQL wants it.
+            if self._statement.temporary:
+                connection.execute("SET TRANSACTION READ WRITE")
+            self._statement.begin(connection, timeout_ms)
             for table in self._statement.temporary:
                 fill(connection, table, self._sphere)
-            connection.execute("SET TRANSACTION READ ONLY")
+            if self._statement.temporary:
+                connection.execute("SET TRANSACTION READ ONLY")
         cursor = connection.cursor(binary=True, row_factory=scalar_row)
         self._rows = cursor.stream(
             (self._lines or as_records(self._statement.sql)).encode(),

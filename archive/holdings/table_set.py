@@ -17,8 +17,8 @@ from sqlalchemy import Connection, bindparam, func, literal_column, select
 
 from archive.holdings.tables import arc, tap_schema
 from archive.vo.columns import OWN, Column, ForeignKey, Schema, Table
-from archive.vo.conditional import Validators
 from archive.vo.origin import Origin
+from archive.vo.validators import Validators
 from storage.tables import event
 
 Connect = Callable[[], AbstractContextManager[Connection]]

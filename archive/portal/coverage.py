@@ -5,11 +5,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import compress
 from operator import not_
+from typing import TYPE_CHECKING
 
 import numpy as np
-from astropy import units as u
-from cdshealpix.nested import lonlat_to_healpix
-from mocpy import MOC
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -17,8 +15,11 @@ from archive.portal.remembered import Remembered
 from archive.portal.search import literal
 from archive.portal.sources import Ask
 from archive.vo.errors import UsageError
-from archive.vo.moc import moc_of_regions
 from archive.vo.regions import Point, Region, from_stcs
+
+if TYPE_CHECKING:
+    # mocpy, with all of astropy and matplotlib that it imports, takes most of a second: whoever draws waits for it.
+    from mocpy import MOC
 
 WHOLE_SKY_SQUARE_DEGREES = 41_252.96
 MAP_WIDTH = 1440  # pixels
@@ -36,8 +37,8 @@ class Coverage:
     complete: whether all data sets are in, or only as many as the limit takes.
     """
 
-    moc: MOC
-    pointed: MOC
+    moc: "MOC"
+    pointed: "MOC"
     complete: bool
 
     @property
@@ -53,6 +54,9 @@ class Coverage:
 def mollweide(coverage: Coverage, width: int) -> bytes:
     """A map of the whole sky as PNG, width x width/2 pixels: Mollweide's projection, ICRS, ra = 0 in the middle, east
     to the left. Transparent where nothing is, pale where only surveys of much of the sky are."""
+    from astropy import units as u
+    from cdshealpix.nested import lonlat_to_healpix
+
     columns, rows = width * _FINER, width * _FINER // 2
     x = (np.arange(columns) + 0.5) / columns * 2 - 1
     y = 1 - (np.arange(rows) + 0.5) / rows * 2
@@ -74,7 +78,7 @@ def mollweide(coverage: Coverage, width: int) -> bytes:
     return written.getvalue()
 
 
-def _covered(moc: MOC) -> NDArray[np.float64]:
+def _covered(moc: "MOC") -> NDArray[np.float64]:
     """1 for each cell of MAP_ORDER that the MOC touches, 0 for the others."""
     coarse = moc if moc.max_order <= MAP_ORDER else moc.degrade_to_order(MAP_ORDER)
     covered = np.zeros(12 << (2 * MAP_ORDER))
@@ -92,9 +96,14 @@ class Coverages:
         self._order = order
         self._most = most
         self._look_again_s = look_again_s
-        nothing = MOC.new_empty(order)
-        self._nothing = Coverage(nothing, nothing, complete=True)
         self._made: dict[str | None, Remembered[Coverage]] = {}
+
+    @cached_property
+    def _nothing(self) -> Coverage:
+        from mocpy import MOC
+
+        nothing = MOC.new_empty(self._order)
+        return Coverage(nothing, nothing, complete=True)
 
     def of(self, collection: str | None = None) -> Coverage:
         """Of a collection, or of everything; catalogues are left out, for they tell of the sky, and do not show it."""
@@ -105,6 +114,8 @@ class Coverages:
         return found
 
     def _make(self, collection: str | None) -> Coverage:
+        from archive.vo.moc import moc_of_regions
+
         where = "s_region IS NOT NULL AND COALESCE(dataproduct_type, '') <> 'measurements'"
         if collection is not None:
             where += f" AND obs_collection = {literal(collection)}"

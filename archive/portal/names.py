@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from astropy.coordinates import SkyCoord
 from numpy.typing import NDArray
 
 from archive.holdings.catalogues import position_columns
@@ -47,6 +46,8 @@ def position(text: str) -> Place | None:
 
     None: it is no position, or none on the sky.
     """
+    from astropy.coordinates import SkyCoord  # half a second, which no process waits for at its start
+
     plain = text.strip().translate(_PLAIN)
     try:
         if match := _GALACTIC.fullmatch(plain):

@@ -14,7 +14,6 @@ from archive.portal.search import Search
 from archive.portal.service import PortalService, order_names, root_of
 from archive.vo.errors import ArchiveError, AuthenticationError, NotFoundError
 from archive.vo.formats import FORMATS
-from archive.vo.moc import moc_fits
 from archive.vo.routes import PlainRoute, TellingRoute, error_headers, provided, words
 from archive.vo.streaming import StreamedResponse
 
@@ -171,6 +170,8 @@ def coverage(
         case "png":
             return Response(covered.picture, headers=kept, media_type="image/png")
         case "fits":
+            from archive.vo.moc import moc_fits
+
             return Response(moc_fits(moc), headers=kept, media_type="application/fits")
         case "json":
             return Response(moc.to_string("json"), headers=kept, media_type="application/json")

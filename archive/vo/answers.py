@@ -17,6 +17,7 @@ from fastapi import Request
 
 from archive.vo.dali import Parameters
 from archive.vo.formats import Writer
+from archive.vo.line import Line
 from archive.vo.streaming import StreamedResponse
 
 State = tuple[object, ...]
@@ -108,6 +109,7 @@ class Prepared(Protocol):
     def open(self) -> Generator[bytes]: ...
     def cancel(self) -> None: ...
     def headers(self) -> dict[str, str]: ...
+    def when_freed(self, call: Callable[[], None]) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,10 +137,6 @@ class Asking:
             lambda: iter(kept.pieces), media_type=kept.media_type, headers=headers, compress=not kept.is_packed
         )
 
-    def opener(self, prepared: Prepared, headers: Mapping[str, str]) -> Callable[[], Iterator[bytes]]:
-        """What opens a request: its own, or one that keeps the answer too. headers: of the answer, when it begins."""
-        return partial(self.keeping, prepared, headers) if prepared.is_repeatable else prepared.open
-
     def keeping(self, prepared: Prepared, headers: Mapping[str, str]) -> Iterator[bytes]:
         """Open a request, and keep its answer when it has come to its end."""
         held: list[bytes] | None = []
@@ -156,3 +154,20 @@ class Asking:
             now, key_bytes = time.monotonic(), len(repr(self.key))
             kept = Kept(tuple(held), told, writer.media_type, writer.is_packed, self.state, now, key_bytes)
             self.answers.keep(self.key, kept)
+
+
+def streamed(prepared: Prepared, asking: Asking | None, name: str, line: Line) -> StreamedResponse:
+    """The answer to a checked request, kept if it may be. name: of the file that a browser saves it as."""
+    headers = {"Content-Disposition": f'inline; filename="{name}.{prepared.writer.extension}"'}
+    is_kept = asking is not None and prepared.is_repeatable
+    return StreamedResponse(
+        partial(asking.keeping, prepared, headers) if asking and is_kept else prepared.open,
+        media_type=prepared.writer.media_type,
+        headers=headers,
+        cancel=prepared.cancel,
+        compress=not prepared.writer.is_packed,
+        late_headers=prepared.headers,
+        is_whole=prepared.is_whole,
+        line=line,
+        freed=prepared.when_freed,
+    )

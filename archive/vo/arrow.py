@@ -19,6 +19,7 @@ A missing value is an Arrow null, whatever the type; NaN is a value.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from math import prod
 
 import pyarrow as pa
@@ -61,6 +62,7 @@ class Shape:
     is_array: bool
 
 
+@lru_cache(maxsize=4096)
 def shape_of(column: Column) -> Shape:
     """Read arraysize (VOTable 1.5 §2.2). ConfigurationError if it is none."""
     if column.arraysize is None:
@@ -89,6 +91,7 @@ def is_timestamp(column: Column) -> bool:
     return column.xtype == "timestamp" and column.datatype in TEXT and not shape_of(column).is_array
 
 
+@lru_cache(maxsize=4096)
 def arrow_type(column: Column) -> pa.DataType:
     """The Arrow type of a column's cells: the table in this module's docstring."""
     if is_timestamp(column):
@@ -102,6 +105,11 @@ def arrow_type(column: Column) -> pa.DataType:
 
 def arrow_schema(columns: Iterable[Column]) -> pa.Schema:
     """The schema of the record batches that carry these columns; every field is nullable."""
+    return _schema(tuple(columns))
+
+
+@lru_cache(maxsize=256)
+def _schema(columns: tuple[Column, ...]) -> pa.Schema:
     return pa.schema([pa.field(column.name, arrow_type(column)) for column in columns])
 
 

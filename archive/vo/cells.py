@@ -4,6 +4,7 @@ Nothing is made for a single cell: numbers are one numpy array, text and variabl
 offsets at which cells begin.
 """
 
+import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -30,6 +31,7 @@ NUMBERS: dict[str, np.dtype[Any]] = {
 }
 NOT_ASCII = byte_table(*range(0x80, 0x100))
 COUNT = np.dtype(">i4")
+_LETTERS = {"u1": "B", "i2": "h", "i4": "i", "i8": "q", "f4": "f", "f8": "d"}
 Bytes = npt.NDArray[np.uint8]
 Cells = npt.NDArray[np.generic]
 
@@ -48,6 +50,11 @@ class Variable:
     counts: npt.NDArray[np.integer]
     offsets: npt.NDArray[np.int32]
     data: Bytes
+
+
+def one(dtype: np.dtype[Any]) -> struct.Struct:
+    """What reads and writes one value of this type, big-endian."""
+    return struct.Struct(f">{_LETTERS[dtype.str[1:]]}")
 
 
 def packed(fields: Sequence[npt.NDArray[np.generic]]) -> Bytes:

@@ -67,7 +67,7 @@ class Column:
         return _typed(self.name)
 
     def renamed(self, name: str) -> "Column":
-        return replace(self, name=name)
+        return self if name == self.name else replace(self, name=name)
 
 
 @lru_cache(maxsize=4096)

@@ -1,70 +1,13 @@
-"""What a client that has a document already is told: 304 (RFC 9110 §13), by ETag and by date.
-
-Documents are compressed on their way, so their ETags are weak: the same document, not the same bytes.
-"""
+"""What a client that has a document already is told: 304 (RFC 9110 §13), by the validators it sends."""
 
 import hashlib
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from email.utils import format_datetime, parsedate_to_datetime
+from collections.abc import Callable
+from datetime import datetime
 
 from fastapi import Request
 from fastapi.responses import Response
 
-# A date tells whole seconds, and a change may be dated a little before it is seen.
-SETTLED = timedelta(seconds=10)
-
-
-@dataclass(frozen=True, slots=True)
-class Validators:
-    """etag: as the header has it, quotes included. modified: UTC, None where nobody knows."""
-
-    etag: str
-    modified: datetime | None = None
-
-    @classmethod
-    def of(cls, *parts: object, modified: datetime | None = None) -> "Validators":
-        """A weak ETag of whatever a document depends on."""
-        digest = hashlib.sha256("\0".join(map(str, parts)).encode()).hexdigest()[:32]
-        return cls(f'W/"{digest}"', modified)
-
-    def headers(self, now: datetime | None = None) -> dict[str, str]:
-        """The ETag, and the date once another change cannot have the same."""
-        told = {"ETag": self.etag, "Cache-Control": "no-cache"}
-        if self.modified is not None and (now or datetime.now(UTC)) - self.modified > SETTLED:
-            told["Last-Modified"] = format_datetime(self.modified.astimezone(UTC), usegmt=True)
-        return told
-
-    def are_known_to(self, request: Mapping[str, str]) -> bool:
-        """If-None-Match comes before If-Modified-Since (RFC 9110 §13.2.2).
-
-        A date of the client's own making is not compared: a change is dated by when it began, and may be seen later.
-        """
-        since = http_date(request.get("if-modified-since"))
-        told = None if self.modified is None else self.modified.replace(microsecond=0)
-        return not_modified(request, self.etag, self.modified if since == told else None)
-
-
-def not_modified(request: Mapping[str, str], etag: str, modified: datetime | None) -> bool:
-    """Whether the client has what it asks for. request: its headers, names in lower case."""
-    tags = request.get("if-none-match")
-    if tags is not None:
-        bare = etag.removeprefix("W/")
-        return tags.strip() == "*" or bare in [tag.strip().removeprefix("W/") for tag in tags.split(",")]
-    since = http_date(request.get("if-modified-since"))
-    return since is not None and modified is not None and modified.replace(microsecond=0) <= since
-
-
-def http_date(text: str | None) -> datetime | None:
-    """A date of a header; None for none, and for what cannot be read."""
-    if not text:
-        return None
-    try:
-        moment = parsedate_to_datetime(text)
-    except (ValueError, OverflowError):
-        return None
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
+from archive.vo.validators import Validators
 
 
 def answered(request: Request, validators: Validators, answer: Callable[[], Response]) -> Response:

@@ -232,7 +232,12 @@ def provided(kind: type[Service]) -> Any:
     """
 
     async def give(request: Request) -> Service:  # async, because nothing blocks: no trip to a thread
-        services = cast(Mapping[type[Any], Any], request.app.state.services)
-        return cast(Service, services[kind])
+        return service(request, kind)
 
     return Depends(give)
+
+
+def service(request: Request, kind: type[Service]) -> Service:
+    """The service that `provided` gives."""
+    services = cast(Mapping[type[Any], Any], request.app.state.services)
+    return cast(Service, services[kind])

@@ -45,7 +45,7 @@ TellError = Callable[[Exception], Awaitable[Response]]
 class Pages:
     """How small pieces are gathered: a trip to the thread brings back about page_bytes, or what came in page_s seconds.
 
-    The first piece is never gathered: it goes out alone.
+    The first piece is not gathered, unless the rest is at hand: it goes out alone.
     """
 
     page_bytes: int = 256 << 10
@@ -69,6 +69,7 @@ class StreamedResponse(Response):
     still under way, or before the stream is at its end; it may come when the work is just over, and must bear that.
     compress: zstd or gzip where the client asks for it; at their quickest, the first bytes early.
     late_headers: asked when the first piece is there, for what is known only then.
+    is_whole: asked then too: whether all is at hand, so that the first piece need not be sent ahead of the others.
     line: where the answer waits for its turn, and the threads that it then works on; None: no line, anyio's threads.
     freed: told once, before `open`, what to call, on any thread, when the work holds nothing any more that others wait
     for. Without it the place is kept to the end of the answer, however slowly the client reads.
@@ -84,6 +85,7 @@ class StreamedResponse(Response):
         cancel: Callable[[], object] | None = None,
         compress: bool = True,
         late_headers: Callable[[], Mapping[str, str]] | None = None,
+        is_whole: Callable[[], bool] | None = None,
         line: Line | None = None,
         freed: Callable[[Callable[[], None]], object] | None = None,
         pages: Pages = Pages(),
@@ -101,6 +103,7 @@ class StreamedResponse(Response):
         self._cancel = cancel
         self._compress = compress
         self._late_headers = late_headers
+        self._is_whole = is_whole
         self._line = line
         self._freed = freed
         self._wait: anyio.CancelScope | None = None
@@ -165,6 +168,8 @@ class StreamedResponse(Response):
                 page, more = begun
                 if self._late_headers is not None:
                     self.headers.update(self._late_headers())
+                if not more:
+                    self.headers["Content-Length"] = str(len(page))
                 if scope["method"] == "HEAD":
                     page, more = b"", False
                 if self._left:
@@ -212,7 +217,7 @@ class StreamedResponse(Response):
         opened = self._open()
         if isinstance(opened, Response):
             return opened
-        self._work = _Work(opened, encoder, self._pages)
+        self._work = _Work(opened, encoder, self._pages, is_whole=self._is_whole is not None and self._is_whole())
         return self._page()
 
     def _page(self) -> tuple[bytes, bool]:
@@ -297,12 +302,13 @@ ENCODERS: Mapping[str, Callable[[], Encoder]] = {"zstd": _Zstd, "gzip": _Gzip}
 class _Work:
     """The pieces of one stream, gathered into pages on whatever thread asks."""
 
-    def __init__(self, pieces: Iterable[bytes], encoder: Encoder | None, pages: Pages) -> None:
+    def __init__(self, pieces: Iterable[bytes], encoder: Encoder | None, pages: Pages, *, is_whole: bool) -> None:
         self._pieces: Iterator[bytes] = iter(pieces)
         self._source = pieces
         self._encoder = encoder
         self._pages = pages
         self._first = True
+        self._is_whole = is_whole
 
     def page(self) -> tuple[bytes, bool]:
         """The next page as it goes to the wire, and whether there may be more."""
@@ -316,7 +322,7 @@ class _Work:
             gathered.append(piece)
             size += len(piece)
             # The first piece goes alone: the next may be long in coming.
-            if self._first or time.monotonic() >= until:
+            if (self._first and not self._is_whole) or time.monotonic() >= until:
                 break
         page = gathered[0] if len(gathered) == 1 else b"".join(gathered)
         if self._encoder is not None:

@@ -23,7 +23,6 @@ from archive.jobs.job import Parameter
 from archive.jobs.service import JobService
 from archive.vo.errors import ArchiveError, NotFoundError, UnavailableError
 from ingest import failures
-from ingest.describe.facts import RefusedError
 from storage.catalogue import add_object, remove_object
 from storage.errors import StorageError
 from storage.service import ObjectStore, StoredObject
@@ -105,7 +104,8 @@ class PreviewService:
     def _drawn(
         self, path: Path, file_id: str, scratch: Path, check: Callable[[], None]
     ) -> "tuple[Image.Image, Image.Image] | None":
-        # matplotlib takes half a second to come: only those who draw wait for it.
+        # astropy and matplotlib take a second to come: only those who draw wait for them.
+        from ingest.describe.facts import RefusedError
         from ingest.preview.drawing import draw_file
 
         try:

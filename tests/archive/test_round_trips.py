@@ -18,7 +18,6 @@ import pytest
 from astropy.io import fits
 from astropy.io import votable as astropy_votable
 from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 from archive.vo.arrow import arrow_type, shape_of
 from archive.vo.columns import Column
@@ -26,9 +25,8 @@ from archive.vo.descriptors import links_descriptor
 from archive.vo.errors import ArchiveError
 from archive.vo.formats import FORMATS, Limited, html, writer_for
 from archive.vo.votable import Info, read_votable
-from tests.made.tables import batches_of, tables
+from tests.made.tables import ANY_TEXT, batches_of, tables
 
-ANY_TEXT = st.text(st.characters(codec="utf-8"), max_size=12)
 SPECIAL = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 drawn = settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 

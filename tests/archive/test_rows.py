@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from psycopg.rows import scalar_row
 
 from archive.database.engines import psycopg_dsn
+from archive.holdings import rows as rows_
 from archive.holdings.rows import as_records, record_batch
 from tests.databases import embedded
 
@@ -38,6 +39,13 @@ def connection() -> Iterator[Connection]:
     """The reader role: what a user's query runs as."""
     with embedded() as postgres, psycopg.connect(psycopg_dsn(postgres.urls.reader), autocommit=True) as connection:
         yield connection
+
+
+@pytest.fixture(autouse=True, params=["few", "many"])
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Few rows are read in another way than many are."""
+    if request.param == "many":
+        monkeypatch.setattr(rows_, "FEW", 0)
 
 
 def fetched(connection: Connection, sql: str, schema: pa.Schema, parameters: object = ()) -> pa.RecordBatch:

@@ -9,6 +9,7 @@ from datetime import datetime
 from io import BytesIO
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pyarrow as pa
@@ -18,10 +19,20 @@ from astropy.table import Table as AstropyTable
 from hypothesis import HealthCheck, given, settings
 
 from archive.vo.columns import Column
-from archive.vo.errors import QueryTimeoutError, TooLargeError, UsageError
+from archive.vo.errors import ArchiveError, QueryTimeoutError, TooLargeError, UsageError
 from archive.vo.formats import Limited
-from archive.vo.votable import Info, Serialization, arrow_schema, field_ids, read_votable, votable_error, write_votable
-from tests.made.tables import batches_of, tables
+from archive.vo.votable import (
+    Info,
+    Serialization,
+    arrow_schema,
+    binary,
+    field_ids,
+    read_votable,
+    votable_error,
+    write_votable,
+)
+from archive.vo.votable.binary import Binary, Binary2
+from tests.made.tables import ANY_TEXT, batches_of, tables
 
 
 def written(columns: list[Column], cells: list[list[Any]], serialization: Serialization, **more: Any) -> bytes:
@@ -68,6 +79,22 @@ def test_every_table_is_read_by_astropy_as_it_was_meant(serialization: Serializa
     for column, values in zip(columns, cells, strict=True):
         for row, value in enumerate(values):
             assert same(value, read.array[column.name][row], column), (column, value, read.array[column.name][row])
+
+
+@pytest.mark.parametrize("form", [Binary2, Binary])
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(table=tables(ANY_TEXT))
+def test_few_rows_are_the_bytes_that_they_are_among_many(form: type[Binary2], table: Any) -> None:
+    columns, cells = table
+    told = []
+    for most in (binary.FEW, -1):
+        writer = form(columns)
+        with mock.patch.object(binary, "FEW", most):
+            try:
+                told.append((b"".join(map(writer.encode, batches_of(columns, cells))), writer.finish(), writer.notes()))
+            except ArchiveError as error:
+                told.append((b"", str(error).encode(), ()))
+    assert told[0] == told[1]
 
 
 SKY = [

@@ -21,8 +21,9 @@ from hips.plan import Plan
 from hips.render import Cut, greys, png
 from hips.resample import Window, bilinear
 from hips.shelf import Shelf
+from hips.tile import Tile
 from hips.tilefiles import read_tile
-from hips.tiling import Tile, pixel_cells, tile_wcs
+from hips.tiling import pixel_cells, tile_wcs
 from tests.hips.skies import build_of, planned, reader_of, run, stars, tan_header
 from uraniborg import commands
 

@@ -18,7 +18,8 @@ from hips.images import NotAnImage, place_of
 from hips.plan import tiles_touched
 from hips.pyramid import allsky, fold
 from hips.resample import Celestial, TileSum, Window, placed
-from hips.tiling import Tile, is_tile_path, order_and_width, pixel_cells, pixel_vectors, tile_wcs
+from hips.tile import Tile, is_tile_path
+from hips.tiling import order_and_width, pixel_cells, pixel_vectors, tile_wcs
 from tests.hips.skies import found_in, planned, reader_of, tan_header
 
 DEMO = Path(__file__).resolve().parents[2] / "demo" / "data"

@@ -62,6 +62,9 @@ def declared(
     return Column(name, datatype, "*"), st.none() | st.lists(cell, min_size=1, max_size=5)
 
 
+ANY_TEXT = st.text(st.characters(codec="utf-8"), max_size=12)
+
+
 @st.composite
 def tables(draw: st.DrawFn, text: st.SearchStrategy[str] = XML_TEXT) -> tuple[list[Column], list[list[Any]]]:
     """Columns of every type and kind, and their cells, column by column. text: of unicodeChar columns."""

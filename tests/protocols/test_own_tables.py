@@ -35,6 +35,7 @@ from archive.database.user_roles import public_role, role_of
 from archive.holdings.own.keeping import OwnTables, Quota
 from archive.holdings.own.names import schema_of
 from archive.holdings.running import RunningQuery, Statement
+from archive.holdings.sessions import reading
 from archive.settings import Loaded
 from archive.vo.columns import Column
 from archive.vo.columns import Table as Described
@@ -278,10 +279,10 @@ def test_postgresql_itself_keeps_one_users_table_from_another(place: Place, secr
     column = (Column("c1", "char", "*"),)
 
     def run(sql: str, role: str | None) -> int:
+        statement = Statement(sql, {}, column, role=role, is_own=role in (eve, alice))
         running = RunningQuery(
-            place.archive.reader_pool, Statement(sql, {}, column, role=role), place.archive.sphere,
-            timeout_s=20, batch_rows=100, maxrec=100,
-        )  # fmt: skip
+            place.archive.reader_pool, statement, place.archive.sphere, timeout_s=20, batch_rows=100, maxrec=100
+        )
         running.open()
         return sum(batch.num_rows for batch in running.batches())
 
@@ -297,8 +298,8 @@ def test_postgresql_itself_keeps_one_users_table_from_another(place: Place, secr
     for role in (eve, public_role(reader)):
         with pytest.raises(psycopg.errors.InsufficientPrivilege):
             run(f"SELECT c1 FROM ({becoming}) t WHERE ({xml.removesuffix(' AS c1')}) IS NOT NULL", role)
-    with place.archive.reader_pool.connection() as connection:  # and what was, does not stay
-        assert connection.execute("SELECT current_user::text").fetchone() == (reader,)
+    with reading(place.archive.reader_pool, patience_s=5) as session:  # and what was, does not stay
+        assert session.execute("SELECT current_user::text").fetchone() == (reader,)
     findings = doctor.check_user_roles(place.archive.engines)
     assert [finding.level for finding in findings] == ["ok"]
 

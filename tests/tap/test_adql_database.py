@@ -20,6 +20,7 @@ from psycopg_pool import ConnectionPool
 
 from archive.database.engines import psycopg_dsn
 from archive.holdings.running import RunningQuery, Statement
+from archive.holdings.sessions import Session, Sessions
 from archive.sphere.sphere import Sphere
 from archive.vo.arrow import arrow_schema
 from archive.vo.errors import ArchiveError, QueryError, QueryTimeoutError
@@ -43,7 +44,7 @@ class Database:
     """The schema of adql_sky in a database, its stars and footprints indexed."""
 
     connection: psycopg.Connection[Any]
-    pool: ConnectionPool[psycopg.Connection[tuple[object, ...]]]
+    pool: Sessions
     sphere: Sphere
 
     def ask(self, adql: str, maxrec: int = 100_000, timeout_s: float = 20.0) -> list[dict[str, Any]]:
@@ -110,8 +111,10 @@ def sky(postgres: Postgres) -> Iterator[Database]:
         reader = sql.Identifier(str(fresh.urls.reader.username))
         connection.execute(sql.SQL("GRANT USAGE ON SCHEMA sky, cat, public TO {}").format(reader))
         connection.execute(sql.SQL("GRANT SELECT ON ALL TABLES IN SCHEMA sky, cat, public TO {}").format(reader))
-        options = {"autocommit": False, "options": "-c jit=off -c default_transaction_read_only=on"}
-        with ConnectionPool(psycopg_dsn(fresh.urls.reader), min_size=1, max_size=2, kwargs=options) as pool:
+        options = {"autocommit": True, "options": "-c jit=off -c default_transaction_read_only=on"}
+        with ConnectionPool(
+            psycopg_dsn(fresh.urls.reader), connection_class=Session, min_size=1, max_size=2, kwargs=options
+        ) as pool:
             yield Database(connection, pool, fresh.sphere)
     fresh.drop()
 

@@ -102,8 +102,9 @@ def logged(sky: Served) -> list[str]:
 
 
 HOUSEKEEPING = re.compile(
-    r"BEGIN|ROLLBACK|COMMIT|SET TRANSACTION READ (ONLY|WRITE)|SELECT set_config\('\w+', \$\d, true\)"
+    r"BEGIN|ROLLBACK|COMMIT|RESET ROLE|SET TRANSACTION READ (ONLY|WRITE)|SELECT set_config\('\w+', \$\d, true\)"
     r"|SELECT set_config\('statement_timeout', \$\d, true\), set_config\('role', coalesce\(\$\d, 'none'\), true\)"
+    r"|SELECT set_config\('statement_timeout', \$\d, false\), set_config\('role', \$\d, false\)"
     r'|CREATE TEMPORARY TABLE "tap_upload_\w+" .*|COPY "tap_upload_\w+" .*|ANALYZE "tap_upload_\w+".*'
     r'|CREATE INDEX .* ON "tap_upload_\w+" .*|SELECT 1|(ROLLBACK TO |RELEASE )?("_pg3_1"|SAVEPOINT "_pg3_1")|',
     re.DOTALL,

@@ -8,6 +8,7 @@ from psycopg import sql
 from psycopg_pool import ConnectionPool
 
 from archive.database.engines import psycopg_dsn
+from archive.holdings.sessions import Session
 from tap.adql.geometry import feature_list
 from tap.adql.trials import trials
 from tap.protocol import features
@@ -36,7 +37,7 @@ def test_everything_that_is_declared_has_a_trial() -> None:
 
 
 def test_all_of_it_works_and_what_is_taken_away_is_told_and_not_declared(fresh: Postgres) -> None:
-    with ConnectionPool(psycopg_dsn(fresh.urls.reader), min_size=1, max_size=1) as pool:
+    with ConnectionPool(psycopg_dsn(fresh.urls.reader), connection_class=Session, min_size=1, max_size=1) as pool:
         first = self_test(pool, fresh.sphere)
         assert dict(first.failed) == {}
         assert first.tried > 60
@@ -52,5 +53,5 @@ def test_all_of_it_works_and_what_is_taken_away_is_told_and_not_declared(fresh: 
 
 
 def test_without_a_database_nothing_can_be_tried_and_the_service_starts(fresh: Postgres) -> None:
-    pool = ConnectionPool(psycopg_dsn(fresh.urls.reader), min_size=0, max_size=1, open=False)
+    pool = ConnectionPool(psycopg_dsn(fresh.urls.reader), connection_class=Session, min_size=0, max_size=1, open=False)
     assert dict(self_test(pool, fresh.sphere).failed) == {}

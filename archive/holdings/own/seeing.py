@@ -38,6 +38,11 @@ class View:
     schemas: tuple[Schema, ...] = ()
     role: str | None = None
 
+    @property
+    def is_own(self) -> bool:
+        """Whether there is anything beside what all see, so that the role is the user's."""
+        return bool(self.tables)
+
 
 # The user's tables, then those that are shared with them or their groups, each with the group it comes by; and the
 # groups' roles that the user's role is a member of now.

@@ -21,7 +21,6 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-from astropy.io import fits
 
 from archive.vo.arrow import PRIMITIVES, TEXT, arrow_type, conformed, is_timestamp, shape_of, slices
 from archive.vo.cells import NOT_ASCII, Fixed, Variable, cells_of, offsets_of, packed
@@ -298,6 +297,8 @@ def _table_header(
 
 
 def _header(cards: Iterable[tuple[Any, ...]]) -> bytes:
+    from astropy.io import fits  # a third of a second: who asks for FITS waits for it, not every process
+
     made = fits.Header()
     for keyword, value, *comment in cards:
         made.append((keyword, _ascii(value) if isinstance(value, str) else value, *comment))

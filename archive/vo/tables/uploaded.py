@@ -11,12 +11,11 @@ from pathlib import Path
 from typing import BinaryIO, Literal
 
 import pyarrow as pa
-from astropy.io import fits
 
 from archive.vo.arrow import arrow_schema, conformed
 from archive.vo.columns import Column
 from archive.vo.errors import ArchiveError, TooLargeError, UsageError
-from archive.vo.tables import columnar, fits_table, text
+from archive.vo.tables import columnar, text
 from archive.vo.tables.source import LeftOut, SourceTable
 from archive.vo.votable import UploadedTable, read_votable
 
@@ -137,7 +136,12 @@ def _source(path: Path, form: Form, texts: Collection[str]) -> SourceTable:
         return columnar.arrow_table(path)
     if form == "text":
         return text.source_table(path, one_column=True, texts=texts)
-    # astropy says in many ways that a header makes no sense.
+    # astropy takes a third of a second to import: who uploads FITS waits for it, not every process.
+    from astropy.io import fits
+
+    from archive.vo.tables import fits_table
+
+    # It says in many ways that a header makes no sense.
     try:
         with fits.open(path, memmap=False) as hdus:
             tables = [place for place, hdu in enumerate(hdus) if isinstance(hdu, fits.BinTableHDU)]

@@ -23,6 +23,7 @@ from archive.vo.arrow import conformed
 from archive.vo.cells import COUNT, Bytes, Fixed, cells_of, packed
 from archive.vo.columns import Column
 from archive.vo.text import joined_bytes
+from archive.vo.votable.few import FEW, few_rows
 from archive.vo.votable.info import Info
 
 # BINARY's integers for what is missing; a table is begun before anyone knows which are free.
@@ -112,10 +113,15 @@ def rows(columns: Sequence[Column], batch: pa.RecordBatch, lossy: set[str], *, f
     lossy: takes names of char columns not in ASCII. flags: BINARY2's; without them NULLS stand in the cells.
     """
     arrays = conformed(batch, columns)
+    nulls = [0 if flags else NULLS.get(column.datatype, 0) for column in columns]
+    if batch.num_rows * len(columns) <= FEW:
+        few = few_rows(columns, arrays, nulls, flags=flags)
+        if few is not None:
+            return memoryview(few)
     segment: list[npt.NDArray[np.generic]] = [_flags(arrays, batch.num_rows)] if flags else []
     parts: list[pa.Array] = []
-    for column, array in zip(columns, arrays, strict=True):
-        cells = cells_of(array, column, lossy, 0 if flags else NULLS.get(column.datatype, 0))
+    for column, array, null in zip(columns, arrays, nulls, strict=True):
+        cells = cells_of(array, column, lossy, null)
         if isinstance(cells, Fixed):
             segment.append(cells.values)
         else:

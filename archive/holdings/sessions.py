@@ -1,0 +1,73 @@
+"""The reader role's sessions: what each remembers, so that PostgreSQL is not asked again, or told what it knows.
+
+A small answer takes PostgreSQL a millisecond; each question more on its way there would cost a tenth of that.
+"""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from psycopg import Connection
+from psycopg.pq import TransactionStatus
+from psycopg_pool import ConnectionPool
+
+FRESH_S = 1.0  # for as long a session that has answered is taken to be alive
+
+
+class Session(Connection[tuple[Any, ...]]):
+    """A connection of the reader's pool: read only, by its settings, and autocommit, so that a query that needs nothing
+    before it in its transaction waits for no BEGIN and no ROLLBACK."""
+
+    _bound: tuple[int | None, str | None] = (None, None)
+    _answered = float("-inf")
+
+    def bind(self, timeout_ms: int, role: str | None) -> None:
+        """Let each statement from here on last so long at most, and run as the role; None: as the reader itself.
+
+        This outlasts the use of the session: for what all users have in common.
+        """
+        if (timeout_ms, role) != self._bound:
+            self.unbind()  # other roles may not set anything
+            self.execute(
+                "SELECT set_config('statement_timeout', %s, false), set_config('role', %s, false)",
+                (str(timeout_ms), role or "none"),
+            )
+            self._bound = (timeout_ms, role)
+
+    def unbind(self) -> None:
+        """Be the reader itself again."""
+        if self._bound[1] is not None:
+            self.execute("RESET ROLE")
+            self._bound = (self._bound[0], None)
+
+    def rest(self) -> None:
+        """End what is under way, before the pool has it back. psycopg.Error: it is lost."""
+        if self.info.transaction_status != TransactionStatus.IDLE:
+            self.rollback()
+        if not self.autocommit:
+            self.autocommit = True
+        self._answered = time.monotonic()
+
+    @staticmethod
+    def check(session: "Session") -> None:
+        """For the pool, before it gives a session away: psycopg.OperationalError if a restart left it dead."""
+        if time.monotonic() - session._answered > FRESH_S:
+            ConnectionPool.check_connection(session)
+
+
+Sessions = ConnectionPool[Session]
+
+
+@contextmanager
+def reading(pool: Sessions, *, patience_s: float) -> Iterator[Session]:
+    """A session as the reader itself, in a transaction whose statements last patience_s at most, as does the wait for
+    it. psycopg_pool.PoolTimeout, PoolClosed, psycopg.Error."""
+    with pool.connection(timeout=patience_s) as session:
+        session.unbind()
+        session.autocommit = False
+        try:
+            session.execute("SELECT set_config('statement_timeout', %s, true)", (str(int(patience_s * 1000)),))
+            yield session
+        finally:
+            session.rest()
