@@ -7,6 +7,7 @@ import logging
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from importlib import import_module
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +34,21 @@ if TYPE_CHECKING:
 VERSION = version("uraniborg")
 DAY_S = 86_400
 HOUR_S = 3_600
+PRELOADED = (
+    "archive.app.application",
+    "archive.jobs.worker",
+    "archive.portal.pages",
+    "archive.vo.formats",
+    "astropy.coordinates",
+    "datalink.protocol",
+    "hips.protocol",
+    "ingest.preview.service",
+    "tap.jobs",
+    "tap.protocol",
+    "tap.self_test",
+    "uvicorn.protocols.http.httptools_impl",
+    "uvloop",
+)
 
 
 def metadata() -> "Sequence[MetaData]":
@@ -262,6 +278,12 @@ def create_app(settings: Settings, archive: "OpenedArchive | None" = None) -> "A
     return application(archive, protocols, services, version=VERSION)
 
 
+def preload() -> None:
+    """Import what web and job processes are made of, and what they would else import for their first requests."""
+    for name in PRELOADED:
+        import_module(name)
+
+
 def run_jobs(archive: "OpenedArchive") -> None:
     """One job process, until SIGTERM."""
     from archive.app.results import StoredResults
@@ -350,13 +372,13 @@ def commands(context: click.Context, verbose: bool) -> None:
     from archive.app.logs import configure_logging
 
     configure_logging(logging.DEBUG if verbose else logging.WARNING)
-    context.obj = Context(create_app, run_jobs, metadata)
+    context.obj = Context(create_app, run_jobs, metadata, preload, cli)
 
 
-def cli() -> None:
-    """The console script: an error that is told needs no traceback."""
+def cli(words: Sequence[str] | None = None) -> None:
+    """The console script: an error that is told needs no traceback. words: None for those of the process."""
     try:
-        commands()
+        commands(args=words)
     except (ArchiveError, StorageError) as problem:
         click.echo(f"uraniborg: {problem}", err=True)
         sys.exit(2)

@@ -1,14 +1,18 @@
 """`uraniborg demo`: a small real sky, ingested and served, from nothing, with one command."""
 
+import subprocess
+import sys
 import time
 import tomllib
 from collections import Counter
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 import click
 
 from archive.app.context import Context
+from archive.app.opened import OpenedArchive
 from archive.app.processes import serve
 from archive.app.setup import prepare
 from archive.database.engines import Engines
@@ -67,10 +71,17 @@ def demo_command(context: Context, port: int | None, host: str | None, no_serve:
     began = time.monotonic()
     context.take({"server.port": port, "server.host": host, "title": "Uraniborg demo"})
     settings = context.settings
-    click.echo(f"Everything is kept in {settings.data_dir}")
-    click.echo("Starting PostgreSQL" if settings.embedded else "Using the database that the settings name")
     archive = context.archive
-    archive.urls  # noqa: B018 (starts it)
+    archive.urls  # noqa: B018 (starts the database)
+    if not no_serve:
+        # In a process of its own: its threads and memory are nothing that the archive's processes should begin with.
+        words = ["demo", "--no-serve", "--data-dir", str(settings.data_dir), "--port", str(settings.server.port)]
+        made = subprocess.run(  # noqa: S603
+            [sys.executable, "-m", "uraniborg", *words, "--host", settings.server.host], check=False
+        )
+        raise SystemExit(made.returncode or serve(context, ready=partial(_tell, archive, began)))
+    click.echo(f"Everything is kept in {settings.data_dir}")
+    click.echo("PostgreSQL is running" if settings.embedded else "Using the database that the settings name")
     click.echo("Making tables, views and roles ready")
     prepare(archive, context.metadata())
     click.echo("Ingesting the demo sky: real files of many telescopes (demo/data/README.md tells their origins)")
@@ -84,21 +95,12 @@ def demo_command(context: Context, port: int | None, host: str | None, no_serve:
     click.echo("  " + ", ".join(f"{number} {outcome}" for outcome, number in counts.items()))
     cite(archive.engines, {Path(report.path).name: report.file_id for report in reports if report.file_id})
     _make_hips({Path(report.path).name: report.file_id for report in reports if report.file_id})
-    if no_serve:
-        return
 
-    def ready(url: str) -> None:
-        click.echo(f"Ready after {time.monotonic() - began:.1f} s")
-        click.echo(
-            THINGS_TO_TRY.format(
-                url=url,
-                token=archive.operator_token_path,
-                data=settings.data_dir,
-                python=Path(".venv/bin/python"),
-            )
-        )
 
-    raise SystemExit(serve(context, ready=ready))
+def _tell(archive: OpenedArchive, began: float, url: str) -> None:
+    click.echo(f"Ready after {time.monotonic() - began:.1f} s")
+    where = {"token": archive.operator_token_path, "data": archive.settings.data_dir}
+    click.echo(THINGS_TO_TRY.format(url=url, python=Path(".venv/bin/python"), **where))
 
 
 def cite(engines: Engines, file_ids: Mapping[str, str]) -> None:

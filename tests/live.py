@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
+import psutil
 import pytest
 
 from tests.databases import DATABASES
@@ -47,6 +48,11 @@ class Live:
             timeout=300,
             check=check,
         )
+
+
+def words_of(process: psutil.Process) -> list[str]:
+    """What a process is called: a fork's words are one string."""
+    return " ".join(process.cmdline()).split()
 
 
 def free_port() -> int:

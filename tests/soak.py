@@ -28,7 +28,7 @@ import psycopg
 from archive.app.opened import OpenedArchive
 from archive.database.engines import psycopg_dsn
 from archive.settings import Loaded
-from tests.live import Live, serving
+from tests.live import Live, serving, words_of
 
 TABLE = "cat.tycho2_vt9_8"  # 231,224 rows, the largest of the demo
 BULK_ROWS = 50_000
@@ -262,11 +262,11 @@ class Inside:
 
     def _ours(self) -> list[psutil.Process]:
         below = psutil.Process(self._live.process.pid).children()
-        return [process for process in below if {"web", "worker"} & set(process.cmdline())]
+        return [process for process in below if {"web", "worker"} & set(words_of(process))]
 
     def _named(self) -> dict[str, psutil.Process]:
         return {
-            f"{'web' if 'web' in process.cmdline() else 'worker'} {process.pid}": process for process in self._ours()
+            f"{'web' if 'web' in words_of(process) else 'worker'} {process.pid}": process for process in self._ours()
         }
 
     def _postgres(self) -> list[psutil.Process]:

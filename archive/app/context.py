@@ -24,11 +24,18 @@ class Context:
         create_app: "Callable[[Settings, OpenedArchive], ASGIApp]",
         run_jobs: "Callable[[OpenedArchive], None]",
         metadata: "Callable[[], Sequence[MetaData]]",
+        preload: Callable[[], None],
+        command: Callable[[Sequence[str]], None],
     ) -> None:
-        """What only the front door knows, because it knows every room: the application, its jobs, its tables."""
+        """What only the front door knows, because it knows every room: the application, its jobs, its tables.
+
+        preload: imports what its processes will need. command: does what the words of a command line say.
+        """
         self.create_app = create_app
         self.run_jobs = run_jobs
         self.metadata = metadata
+        self.preload = preload
+        self.command = command
         self.data_dir: Path | None = None
         self.options: dict[str, Any] = {}
 

@@ -28,6 +28,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from archive.app.insiders import insiders_only
 from archive.app.opened import OpenedArchive
+from archive.app.processes import FOLDER_VARIABLE
 from archive.vo.errors import ArchiveError
 from archive.vo.routes import PlainRoute
 from storage.catalogue import totals
@@ -35,7 +36,6 @@ from storage.errors import StorageError
 
 log = structlog.get_logger(__name__)
 
-FOLDER_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 LOOK_AGAIN_S = 10.0
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"})
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)

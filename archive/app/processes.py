@@ -1,24 +1,25 @@
 """The processes of a running archive: what `serve` supervises, and what each child does."""
 
+import gc
 import logging
+import os
 import shutil
 import socket
-import sys
-import threading
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import uvicorn
 from starlette.types import ASGIApp
 
 from archive.app.context import Context
-from archive.app.metrics import FOLDER_VARIABLE
 from archive.app.supervisor import ChildSpec, Chore, Supervisor
 from archive.settings import PREFIX, Settings
 from archive.vo.errors import ConfigurationError
 
 log = logging.getLogger(__name__)
+FOLDER_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"  # prometheus_client reads it when it is imported
 STOP_MARGIN_S = 10.0  # on top of what streams and jobs get: for a stubborn job to be stopped and queued again
 
 
@@ -29,6 +30,10 @@ def serve(context: Context, *, ready: Callable[[str], None] | None = None) -> in
     """
     settings = context.settings
     listening = _listen(settings)
+    os.environ[FOLDER_VARIABLE] = str(_counts_folder(settings.data_dir, listening.getsockname()[1]))
+    context.preload()
+    gc.collect()
+    gc.freeze()  # what is imported stays as it is, and its memory is the children's too
     try:
         port = listening.getsockname()[1]
         if settings.server.port != port:  # port 0: a free one was taken, and children must name the same
@@ -38,12 +43,13 @@ def serve(context: Context, *, ready: Callable[[str], None] | None = None) -> in
         archive = context.archive
         archive.urls  # noqa: B018 (starts the database: children then only join it)
         url = settings.server.base_url
-        if ready is not None:
-            threading.Thread(target=_tell_when_ready, args=(url, settings.public_url, ready), daemon=True).start()
         server = archive.embedded_server
+        chores = [Chore("database", server.ensure)] if server else []
+        if ready is not None:
+            chores.append(Chore("telling", partial(_tell_when_ready, url, settings.public_url, ready), every_s=0.2))
         return Supervisor(
-            _children(settings, listening.fileno(), context.options, _counts_folder(settings)),
-            chores=[Chore("database", server.ensure)] if server else [],
+            _children(settings, listening.fileno(), context),
+            chores=chores,
             stop_timeout_s=settings.server.stop_timeout_s + STOP_MARGIN_S,
             restart_min_s=settings.server.restart_min_s,
             restart_max_s=settings.server.restart_max_s,
@@ -52,33 +58,27 @@ def serve(context: Context, *, ready: Callable[[str], None] | None = None) -> in
         listening.close()
 
 
-def _counts_folder(settings: Settings) -> Path:
+def _counts_folder(data_dir: Path, port: int) -> Path:
     """An empty folder where web processes keep their counts: nobody else serves on this port of this machine."""
-    folder = settings.data_dir.absolute() / "run" / f"metrics-{socket.gethostname()}-{settings.server.port}"
+    folder = data_dir.absolute() / "run" / f"metrics-{socket.gethostname()}-{port}"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(mode=0o700, parents=True)
     return folder
 
 
-def _children(settings: Settings, descriptor: int, options: dict[str, object], counts: Path) -> list[ChildSpec]:
-    program = [sys.executable, "-m", "uraniborg"]
-    where = ["--data-dir", str(settings.data_dir)]
-    given = {key: value for key, value in options.items() if value is not None}
+def _children(settings: Settings, descriptor: int, context: Context) -> list[ChildSpec]:
+    given = {key: value for key, value in context.options.items() if value is not None}
     environment = {f"{PREFIX}{key.replace('.', '__').upper()}": str(value) for key, value in given.items()}
-    web = [
-        ChildSpec(
-            f"web-{number}",
-            [*program, "web", *where, "--socket", str(descriptor)],
-            {**environment, FOLDER_VARIABLE: str(counts)},
-            (descriptor,),
-        )
-        for number in range(1, settings.server.web_workers + 1)
+
+    def child(name: str, *words: str, pass_fds: Sequence[int] = ()) -> ChildSpec:
+        line = [*words, "--data-dir", str(settings.data_dir)]
+        return ChildSpec(name, ["uraniborg", *line], environment, pass_fds, partial(context.command, line))
+
+    web, jobs = (range(1, 1 + count) for count in (settings.server.web_workers, settings.server.job_workers))
+    return [
+        *(child(f"web-{number}", "web", "--socket", str(descriptor), pass_fds=(descriptor,)) for number in web),
+        *(child(f"worker-{number}", "worker") for number in jobs),
     ]
-    jobs = [
-        ChildSpec(f"worker-{number}", [*program, "worker", *where], environment)
-        for number in range(1, settings.server.job_workers + 1)
-    ]
-    return web + jobs
 
 
 def run_web(context: Context, descriptor: int | None) -> None:
@@ -125,15 +125,14 @@ def _listen(settings: Settings) -> socket.socket:
     return listening
 
 
-def _tell_when_ready(url: str, public_url: str, ready: Callable[[str], None]) -> None:
-    """Ask until the archive says that it is available."""
-    pause = threading.Event()
+def _tell_when_ready(url: str, public_url: str, ready: Callable[[str], None]) -> bool:
+    """Ask whether the archive says that it is available, and tell it once."""
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    for _ in range(600):
-        try:
-            with opener.open(f"{url}/availability", timeout=5) as response:
-                if response.status == 200:
-                    ready(public_url)
-                    return
-        except OSError:
-            pause.wait(0.1)
+    try:
+        with opener.open(f"{url}/availability", timeout=1) as response:
+            is_ready = bool(response.status == 200)
+    except OSError:
+        return False
+    if is_ready:
+        ready(public_url)
+    return is_ready

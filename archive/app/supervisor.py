@@ -7,18 +7,25 @@ Here: processes. Not here: what they do (uraniborg.py says which there are), the
 supervisor when other commands still use it (archive.database.embedded); a chore can look after it.
 """
 
+import contextlib
 import ctypes
 import logging
 import os
+import resource
 import select
 import signal
 import subprocess
 import sys
 import time
+import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
+from itertools import pairwise
 from types import FrameType
+
+from setproctitle import setproctitle
 
 logger = logging.getLogger(__name__)
 
@@ -35,27 +42,54 @@ class ChildSpec:
 
     name: for the log. argv: program and arguments. env: added to our own environment. pass_fds: open descriptors that
     it inherits under the same numbers (a listening socket, which all web workers share).
+    run: what the child does instead of executing argv, which is then only what it is called. It is a fork of this
+    process, so that all that was imported here is there at once, and in memory once; this process then wants to have no
+    threads. Of its descriptors, handlers and time nothing else reaches the child.
     """
 
     name: str
     argv: Sequence[str]
     env: Mapping[str, str] = field(default_factory=dict)
     pass_fds: Sequence[int] = ()
+    run: Callable[[], object] | None = None
+
+
+class _Fork:
+    """A child without a program of its own, with as much of Popen as is asked of it."""
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+        self._status: int | None = None
+
+    def poll(self) -> int | None:
+        if self._status is None:
+            pid, status = os.waitpid(self.pid, os.WNOHANG)
+            if pid:
+                self._status = os.waitstatus_to_exitcode(status)
+        return self._status
+
+    def wait(self) -> int:
+        if self._status is None:
+            self._status = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+        return self._status
 
 
 @dataclass(frozen=True, slots=True)
 class Chore:
-    """Something to look after between two looks at the children. work may raise: that is logged, and tried again."""
+    """Something to look after between two looks at the children.
+
+    work may raise: that is logged, and tried again. True: it is done for good.
+    """
 
     name: str
-    work: Callable[[], None]
+    work: Callable[[], object]
     every_s: float = 5.0
 
 
 @dataclass(slots=True)
 class _Child:
     spec: ChildSpec
-    process: "subprocess.Popen[bytes] | None" = None
+    process: "subprocess.Popen[bytes] | _Fork | None" = None
     started: float = 0.0
     due: float = 0.0
     failures: int = 0
@@ -109,25 +143,9 @@ class Supervisor:
                 self._start(child)
 
     def _start(self, child: _Child) -> None:
-        supervisor = os.getpid()
-
-        def follow() -> None:
-            # The kernel kills the child when we are gone, however we went; if we went before it knew, it goes now.
-            if _LIBC is not None:
-                _LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-            if os.getppid() != supervisor:
-                os._exit(1)
-
         child.started = time.monotonic()
         try:
-            child.process = subprocess.Popen(  # noqa: S603
-                list(child.spec.argv),
-                env={**os.environ, **child.spec.env},
-                # A group of its own: Ctrl-C reaches us alone, and we say SIGTERM in our own time.
-                process_group=0,
-                pass_fds=tuple(child.spec.pass_fds),
-                preexec_fn=follow,
-            )
+            child.process = _executed(child.spec) if child.spec.run is None else _forked(child.spec, child.spec.run)
         except OSError as error:
             logger.error("%s cannot be started: %s", child.spec.name, error)
             self._postpone(child)
@@ -206,14 +224,17 @@ class Supervisor:
 
     def _do_chores(self) -> None:
         now = time.monotonic()
-        for index, (chore, due) in enumerate(self._chores):
-            if due > now or self._asked:
-                continue
-            try:
-                chore.work()
-            except Exception:
-                logger.exception("%s failed; again in %.3g s", chore.name, chore.every_s)
-            self._chores[index] = (chore, time.monotonic() + chore.every_s)
+        left = []
+        for chore, due in self._chores:
+            if due <= now and not self._asked:
+                try:
+                    if chore.work() is True:
+                        continue
+                except Exception:
+                    logger.exception("%s failed; again in %.3g s", chore.name, chore.every_s)
+                due = time.monotonic() + chore.every_s
+            left.append((chore, due))
+        self._chores = left
 
     def _next_due(self) -> float | None:
         dues = [child.due for child in self._children if child.process is None]
@@ -253,6 +274,64 @@ class Supervisor:
                 signal.signal(each, handler)
             os.close(reading)
             os.close(writing)
+
+
+def _follow(supervisor: int) -> None:
+    """In a child: the kernel kills it when we are gone, however we went; if we went before it knew, it goes now."""
+    if _LIBC is not None:
+        _LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != supervisor:
+        os._exit(1)
+
+
+def _executed(spec: ChildSpec) -> "subprocess.Popen[bytes]":
+    return subprocess.Popen(  # noqa: S603
+        list(spec.argv),
+        env={**os.environ, **spec.env},
+        # A group of its own: Ctrl-C reaches us alone, and we say SIGTERM in our own time.
+        process_group=0,
+        pass_fds=tuple(spec.pass_fds),
+        preexec_fn=partial(_follow, os.getpid()),
+    )
+
+
+def _forked(spec: ChildSpec, run: Callable[[], object]) -> _Fork:
+    supervisor = os.getpid()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    pid = os.fork()
+    if pid:
+        return _Fork(pid)
+    status = 1
+    # The way out is os._exit: what this process would do at its end is the supervisor's to do.
+    try:
+        os.setpgid(0, 0)
+        _follow(supervisor)
+        _forget(spec.pass_fds)
+        os.environ.update(spec.env)
+        setproctitle(" ".join(spec.argv))
+        run()
+        status = 0
+    except SystemExit as end:
+        status = end.code if isinstance(end.code, int) else int(end.code is not None)
+    except BaseException:  # of whatever kind: nobody above would tell it
+        traceback.print_exc()
+    finally:
+        with contextlib.suppress(OSError, ValueError):
+            sys.stdout.flush()
+            sys.stderr.flush()
+        os._exit(status)
+
+
+def _forget(kept: Sequence[int]) -> None:
+    """In a fork: let go of the supervisor's descriptors (its lease of the database) and handlers, as exec would."""
+    signal.set_wakeup_fd(-1)
+    for number in (*STOP_SIGNALS, signal.SIGCHLD):
+        if callable(signal.getsignal(number)):  # what is ignored stays ignored
+            signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    for low, high in pairwise((2, *sorted(kept), limit)):
+        os.closerange(low + 1, high)
 
 
 def told(status: int) -> str:

@@ -27,7 +27,7 @@ from archive.app.setup import prepare
 from archive.database.engines import psycopg_dsn
 from archive.holdings import catalogues
 from archive.settings import Loaded
-from tests.live import Live, serving
+from tests.live import Live, serving, words_of
 from tests.made.catalogue import star_table, stars
 from uraniborg import metadata
 
@@ -52,7 +52,7 @@ class Served:
     def web_processes(self) -> list[psutil.Process]:
         """The web workers, below the supervisor."""
         below = psutil.Process(self.live.process.pid).children(recursive=True)
-        return [process for process in below if "web" in process.cmdline()]
+        return [process for process in below if "web" in words_of(process)]
 
 
 @contextmanager

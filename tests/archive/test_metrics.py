@@ -17,7 +17,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from archive.app.metrics import ArchiveMetrics
 from tests.databases import Postgres
 from tests.journeys.archives import image
-from tests.live import PROGRAM, ROOT, serving
+from tests.live import PROGRAM, ROOT, serving, words_of
 from tests.served import Served, served, wait_until
 
 Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
@@ -128,7 +128,7 @@ def test_all_web_processes_count_together_and_a_death_takes_no_count_away(tmp_pa
         assert found[("uraniborg_files_bytes", (("kind", "product"),))] == size
         assert found[("uraniborg_store_bytes", (("volume", "posix"),))] == size
         assert found[("uraniborg_events_waiting", ())] + found[("uraniborg_events_total", ())] == 1
-        web = [child for child in psutil.Process(live.process.pid).children() if "web" in child.cmdline()]
+        web = [child for child in psutil.Process(live.process.pid).children() if "web" in words_of(child)]
         assert len(web) == 2
         os.kill(web[0].pid, signal.SIGKILL)
         wait_until(lambda: not web[0].is_running())

@@ -1,5 +1,6 @@
 """The supervisor with real processes and real signals; what it did is read from its log and from the kernel."""
 
+import fcntl
 import os
 import signal
 import subprocess
@@ -9,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+import psutil
 import pytest
 
 from archive.app.supervisor import told
@@ -234,3 +236,97 @@ def test_an_exit_status_is_told_in_words() -> None:
     assert told(3) == "ended with status 3"
     assert told(-signal.SIGSEGV) == "was ended by SIGSEGV"
     assert told(-63).startswith("was ended by ")
+
+
+# What children do that are forks: by name, below.
+FORKS = """
+import fcntl, os, signal, sys, time
+lease = open(sys.argv[2], "w")
+fcntl.flock(lease, fcntl.LOCK_EX)
+
+def tells():
+    kept = [each for each in range(200) if os.path.exists(f"/proc/self/fd/{each}")]
+    print("kept", kept, os.getpgid(0) == os.getpid(), os.environ["TOLD"], flush=True)
+    both = signal.SIGTERM, signal.SIGCHLD
+    print("handles", *(signal.getsignal(each) is signal.SIG_DFL for each in both), flush=True)
+    time.sleep(300)
+
+def ends():
+    sys.exit(4)
+
+def breaks():
+    raise ZeroDivisionError("on purpose")
+
+def stops():
+    print("here", flush=True)
+    time.sleep(300)
+"""
+
+
+@contextmanager
+def forking(name: str, lease: Path, *, fds: Sequence[int] = ()) -> Iterator[Supervised]:
+    program = PROGRAM.split("options, children")[0] + FORKS
+    child = f"ChildSpec({name!r}, ['our', {name!r}], {{'TOLD': 'by us'}}, {tuple(fds)}, {name})"
+    program += f"sys.exit(Supervisor([{child}], restart_min_s=0.01, restart_max_s=0.05).run())"
+    with subprocess.Popen(
+        ["env", "--default-signal=INT", sys.executable, "-u", "-c", program, "", str(lease)],
+        cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, pass_fds=fds,
+        start_new_session=True,
+    ) as process:  # fmt: skip
+        try:
+            yield Supervised(process)
+        finally:
+            process.kill()
+
+
+def test_a_fork_has_what_it_is_given_and_nothing_else_of_the_supervisor(tmp_path: Path) -> None:
+    reading, writing = os.pipe()
+    try:
+        with forking("tells", tmp_path / "lease", fds=[writing]) as running:
+            assert running.wait_for("handles") == "handles True True"
+            (pid,) = (child.pid for child in psutil.Process(running.process.pid).children())
+            assert f"kept [0, 1, 2, {writing}] True by us" in running.said
+            assert Path(f"/proc/{pid}/cmdline").read_bytes().rstrip(b" \0") == b"our tells"
+            assert running.end(signal.SIGTERM) == 0
+            wait_until_gone(pid)
+    finally:
+        os.close(reading)
+        os.close(writing)
+
+
+def test_how_a_fork_ended_is_told_and_it_is_started_again(tmp_path: Path) -> None:
+    with forking("ends", tmp_path / "lease") as running:
+        first = running.pid_of("ends")
+        assert "ended with status 4" in running.wait_for("ended with")
+        assert running.pid_of("ends") != first
+    with forking("breaks", tmp_path / "lease") as running:
+        running.wait_for("ZeroDivisionError: on purpose")
+        assert "ended with status 1" in running.wait_for("ended with")
+
+
+def test_a_fork_goes_when_its_supervisor_is_killed_and_holds_no_lease_of_it(tmp_path: Path) -> None:
+    with forking("stops", tmp_path / "lease") as running:
+        running.wait_for("here")
+        (pid,) = (child.pid for child in psutil.Process(running.process.pid).children())
+        os.kill(pid, signal.SIGSTOP)  # it cannot see to its own end
+        running.end(signal.SIGKILL)
+        wait_until_gone(pid)
+        with (tmp_path / "lease").open("w") as lease:
+            fcntl.flock(lease, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def test_a_chore_that_is_done_is_not_done_again() -> None:
+    program = PROGRAM.split("options, children")[0] + (
+        "left = [3]\n"
+        "def work():\n    left[0] -= 1\n    print('left', left[0], flush=True)\n    return left[0] == 0\n"
+        "sys.exit(Supervisor([], chores=[Chore('once', work, every_s=0.01)]).run())"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-u", "-c", program, "", ""], cwd=REPOSITORY, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert [process.stdout.readline() for _ in range(3)] == ["left 2\n", "left 1\n", "left 0\n"]
+        time.sleep(0.2)
+        process.terminate()
+        assert "left" not in process.communicate(timeout=30)[0]
+        assert process.returncode == 0

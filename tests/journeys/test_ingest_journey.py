@@ -200,6 +200,7 @@ def test_a_catalogue_that_is_not_public_is_kept_but_its_rows_are_not_published(
     assert archive.seen("SELECT count(*) FROM tap_schema.tables WHERE table_name = 'cat.closed'") == [(0,)]
 
 
+@pytest.mark.parametrize("postgres", ["embedded"], indirect=True)
 def test_two_processes_share_a_long_run_and_a_second_run_finds_all_unchanged(archive: Archive, tmp_path: Path) -> None:
     for number in range(40):
         deliver(tmp_path / "many", f"survey/{number:02d}.fits", image(number))
