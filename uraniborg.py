@@ -278,6 +278,11 @@ def create_app(settings: Settings, archive: "OpenedArchive | None" = None) -> "A
     return application(archive, protocols, services, version=VERSION)
 
 
+def new_context() -> Context:
+    """What a command is given."""
+    return Context(create_app, run_jobs, metadata, preload, cli)
+
+
 def preload() -> None:
     """Import what web and job processes are made of, and what they would else import for their first requests."""
     for name in PRELOADED:
@@ -372,7 +377,7 @@ def commands(context: click.Context, verbose: bool) -> None:
     from archive.app.logs import configure_logging
 
     configure_logging(logging.DEBUG if verbose else logging.WARNING)
-    context.obj = Context(create_app, run_jobs, metadata, preload, cli)
+    context.obj = new_context()
 
 
 def cli(words: Sequence[str] | None = None) -> None:

@@ -14,7 +14,6 @@ from click.testing import CliRunner, Result
 
 import uraniborg
 from archive.access.identity import ANONYMOUS
-from archive.app.context import Context
 from archive.vo.errors import NotFoundError
 from datalink.service import DataLinkService
 from ingest.preview.service import PreviewService
@@ -60,7 +59,7 @@ def mended(tmp_path: Path) -> Path:
 
 def redescribe(archive: Archive, mappings: Path, *words: str, answer: str = "") -> Result:
     """The command, in this process."""
-    context = Context(uraniborg.create_app, uraniborg.run_jobs, uraniborg.metadata)
+    context = uraniborg.new_context()
     context.data_dir = archive.data_dir
     with pytest.MonkeyPatch.context() as patch:
         for name, value in {**archive.env, "URANIBORG_INGEST__MAPPINGS": str(mappings)}.items():

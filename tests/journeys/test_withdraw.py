@@ -7,7 +7,6 @@ from click.testing import CliRunner
 
 import uraniborg
 from archive.access.identity import ANONYMOUS
-from archive.app.context import Context
 from archive.app.withdraw_command import withdraw_command
 from archive.vo.errors import NotFoundError, UsageError
 from datalink.service import DataLinkService
@@ -27,7 +26,7 @@ def filled(archive: Archive) -> Archive:
 
 def withdraw(archive: Archive, *words: str) -> str:
     """The command, in this process; what it said."""
-    context = Context(uraniborg.create_app, uraniborg.run_jobs, uraniborg.metadata)
+    context = uraniborg.new_context()
     context.__dict__["archive"] = archive.opened
     done = CliRunner().invoke(withdraw_command, list(words), obj=context)
     if done.exception is not None and not isinstance(done.exception, SystemExit):

@@ -33,7 +33,6 @@ from click.testing import CliRunner
 
 import uraniborg
 from archive.access.identity import ANONYMOUS
-from archive.app.context import Context
 from archive.app.opened import SPARE_CONNECTIONS
 from archive.database.roles import RoleNames
 from archive.holdings import catalogues
@@ -237,7 +236,7 @@ def test_a_result_that_was_read_whole_keeps_no_connection_while_it_is_sent(sky: 
 
 
 def test_the_check_of_names_asks_what_is_published(sky: Served) -> None:
-    context = Context(uraniborg.create_app, uraniborg.run_jobs, uraniborg.metadata)
+    context = uraniborg.new_context()
     context.__dict__["archive"] = sky.archive
     queries = ["SELECT id FROM cat.stars", "SELECT idd FROM cat.stars", "SELECT id FROM cat.starz"]
     lines = "\n".join(json.dumps({"query": query}) for query in queries)
