@@ -124,6 +124,7 @@ WHERE w.ev_class = 'pg_temp.asked'::regclass
 """
 
 
+@pytest.mark.timeout(3600)  # ten thousand take ten minutes and more
 def test_random_queries_are_no_fault_of_ours_and_ask_nothing_but_what_is_published(
     sky: Served, request: pytest.FixtureRequest
 ) -> None:
