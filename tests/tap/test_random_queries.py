@@ -109,6 +109,7 @@ HOUSEKEEPING = re.compile(
     r'|CREATE INDEX .* ON "tap_upload_\w+" .*|SELECT 1|(ROLLBACK TO |RELEASE )?("_pg3_1"|SAVEPOINT "_pg3_1")|',
     re.DOTALL,
 )
+REFUSED = (psycopg.errors.GroupingError, psycopg.errors.InvalidColumnReference)
 USED = """
 SELECT DISTINCT n.nspname || '.' || c.relname
 FROM pg_rewrite AS w JOIN pg_depend AS d ON d.classid = 'pg_rewrite'::regclass AND d.objid = w.oid
@@ -160,7 +161,10 @@ def test_random_queries_are_no_fault_of_ours_and_ask_nothing_but_what_is_publish
         connection.execute("CREATE TEMPORARY TABLE tap_upload_targets (c1 text, c2 float8[])")
         for statement in asked:
             known = re.sub(r"\$\d+", "NULL", statement)
-            connection.execute(f"CREATE TEMPORARY VIEW asked AS SELECT * FROM ({known}) AS q".encode())
+            try:
+                connection.execute(f"CREATE TEMPORARY VIEW asked AS SELECT * FROM ({known}) AS q".encode())
+            except REFUSED:  # as it was, with 400, before anything was read
+                continue
             used |= {row[0] for row in connection.execute(USED)}
             connection.execute("DROP VIEW pg_temp.asked")
     tables = {re.sub(r"^pg_temp_\d+", "pg_temp", name) for name in used if not name.endswith("()")}
