@@ -1,5 +1,6 @@
 """`uraniborg demo`: a small real sky, ingested and served, from nothing, with one command."""
 
+import os
 import subprocess
 import sys
 import time
@@ -15,6 +16,7 @@ from archive.app.context import Context
 from archive.app.opened import OpenedArchive
 from archive.app.processes import serve
 from archive.app.setup import prepare
+from archive.app.supervisor import follow
 from archive.database.engines import Engines
 from archive.holdings.queries import published_tables
 from ingest import tables
@@ -77,7 +79,9 @@ def demo_command(context: Context, port: int | None, host: str | None, no_serve:
         # In a process of its own: its threads and memory are nothing that the archive's processes should begin with.
         words = ["demo", "--no-serve", "--data-dir", str(settings.data_dir), "--port", str(settings.server.port)]
         made = subprocess.run(  # noqa: S603
-            [sys.executable, "-m", "uraniborg", *words, "--host", settings.server.host], check=False
+            [sys.executable, "-m", "uraniborg", *words, "--host", settings.server.host],
+            check=False,
+            preexec_fn=partial(follow, os.getpid()),
         )
         raise SystemExit(made.returncode or serve(context, ready=partial(_tell, archive, began)))
     click.echo(f"Everything is kept in {settings.data_dir}")

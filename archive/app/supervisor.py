@@ -276,7 +276,7 @@ class Supervisor:
             os.close(writing)
 
 
-def _follow(supervisor: int) -> None:
+def follow(supervisor: int) -> None:
     """In a child: the kernel kills it when we are gone, however we went; if we went before it knew, it goes now."""
     if _LIBC is not None:
         _LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
@@ -291,7 +291,7 @@ def _executed(spec: ChildSpec) -> "subprocess.Popen[bytes]":
         # A group of its own: Ctrl-C reaches us alone, and we say SIGTERM in our own time.
         process_group=0,
         pass_fds=tuple(spec.pass_fds),
-        preexec_fn=partial(_follow, os.getpid()),
+        preexec_fn=partial(follow, os.getpid()),
     )
 
 
@@ -306,7 +306,7 @@ def _forked(spec: ChildSpec, run: Callable[[], object]) -> _Fork:
     # The way out is os._exit: what this process would do at its end is the supervisor's to do.
     try:
         os.setpgid(0, 0)
-        _follow(supervisor)
+        follow(supervisor)
         _forget(spec.pass_fds)
         os.environ.update(spec.env)
         setproctitle(" ".join(spec.argv))
