@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from archive.app.opened import OpenedArchive
     from archive.discovery.service import DiscoveryService
     from archive.jobs.context import JobKind
+    from archive.jobs.service import JobService
+    from archive.vo.answers import Answers
     from datalink.service import DataLinkService
     from storage.commands import StoreTools
     from tap.own_tables import OwnTablesService
@@ -185,16 +187,45 @@ def job_kinds(archive: "OpenedArchive") -> "tuple[JobKind, ...]":
     )
 
 
+def job_service(archive: "OpenedArchive") -> "JobService":
+    from archive.app.results import StoredResults
+    from archive.jobs.service import JobService
+
+    settings = archive.settings
+    return JobService(
+        archive.engines.writer,
+        StoredResults(archive.store, archive.engines.writer),
+        job_kinds(archive),
+        execution_duration_s=settings.tap.async_timeout_s,
+        max_execution_duration_s=settings.tap.async_timeout_max_s,
+        retention_s=int(settings.jobs.retention_d * DAY_S),
+        max_retention_s=int(settings.jobs.retention_max_d * DAY_S),
+        max_wait_s=settings.jobs.wait_max_s,
+        max_upload_bytes=settings.tap.upload_max_mib * MiB,
+    )
+
+
+def kept_answers(archive: "OpenedArchive") -> "Answers":
+    from archive.holdings.state import DataState
+    from archive.vo.answers import Answers
+
+    chosen = archive.settings.tap
+    return Answers(
+        DataState(archive.engines.writer).now,
+        keep_s=chosen.keep_s,
+        answer_bytes=chosen.keep_answer_kib * KiB,
+        all_bytes=chosen.keep_mib * MiB,
+    )
+
+
 def create_app(settings: Settings, archive: "OpenedArchive | None" = None) -> "ASGIApp":
     """The archive as an ASGI application; opens the archive itself if it is not given one."""
     from archive.access.service import AccessService
     from archive.app.application import application
     from archive.app.opened import OpenedArchive
-    from archive.app.results import StoredResults
     from archive.discovery import protocol as discovery
     from archive.discovery.service import DiscoveryService
     from archive.holdings.published import PublishedTables
-    from archive.holdings.state import DataState
     from archive.holdings.table_documents import TableDocuments
     from archive.jobs.service import JobService
     from archive.portal import router as portal
@@ -232,29 +263,14 @@ def create_app(settings: Settings, archive: "OpenedArchive | None" = None) -> "A
             most_waiting=settings.tap.queue_max,
             wait_s=settings.tap.queue_timeout_s,
         ),
-        JobService: JobService(
-            writer,
-            StoredResults(archive.store, writer),
-            job_kinds(archive),
-            execution_duration_s=settings.tap.async_timeout_s,
-            max_execution_duration_s=settings.tap.async_timeout_max_s,
-            retention_s=int(settings.jobs.retention_d * DAY_S),
-            max_retention_s=int(settings.jobs.retention_max_d * DAY_S),
-            max_wait_s=settings.jobs.wait_max_s,
-            max_upload_bytes=settings.tap.upload_max_mib * MiB,
-        ),
+        JobService: job_service(archive),
         DataLinkService: links,
         ObjectStore: archive.store,
         Shelf: Shelf(settings.hips_path),
         Feed: Feed(writer, max_events=settings.registry.max_events),
         PublishedTables: archive.published,
         TableDocuments: TableDocuments(archive.published),
-        Answers: Answers(
-            DataState(writer).now,
-            keep_s=settings.tap.keep_s,
-            answer_bytes=settings.tap.keep_answer_kib * KiB,
-            all_bytes=settings.tap.keep_mib * MiB,
-        ),
+        Answers: kept_answers(archive),
         RequestLimits: RequestLimits(
             body_bytes=settings.server.max_body_mib * MiB,
             value_bytes=2 * settings.tap.max_query_kib * KiB,  # TAP itself says what is too long

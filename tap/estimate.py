@@ -37,8 +37,7 @@ class Estimate:
 
 def explained(pool: Sessions, statement: Statement, options: str, patience_s: float) -> list[Any]:
     """What EXPLAIN gives, a line of text or a whole JSON document each. options: its own words, never a user's."""
-    with reading(pool, patience_s=patience_s) as connection:
-        statement.begin(connection, max(1, int(patience_s * 1000)))
+    with reading(pool, patience_s=patience_s, role=statement.role) as connection:
         explain = f"EXPLAIN ({options}) {statement.sql}".encode()
         return [row[0] for row in connection.execute(explain, dict(statement.parameters))]
 

@@ -30,12 +30,12 @@ def serve(context: Context, *, ready: Callable[[str], None] | None = None) -> in
     """
     settings = context.settings
     listening = _listen(settings)
-    os.environ[FOLDER_VARIABLE] = str(_counts_folder(settings.data_dir, listening.getsockname()[1]))
-    context.preload()
-    gc.collect()
-    gc.freeze()  # what is imported stays as it is, and its memory is the children's too
     try:
         port = listening.getsockname()[1]
+        os.environ[FOLDER_VARIABLE] = str(_counts_folder(settings.data_dir, port))
+        context.preload()
+        gc.collect()
+        gc.freeze()  # what is imported stays as it is, and its memory is the children's too
         if settings.server.port != port:  # port 0: a free one was taken, and children must name the same
             context.take({"server.port": port})
             context.__dict__.pop("loaded", None)

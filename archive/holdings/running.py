@@ -74,13 +74,6 @@ class Statement:
         """Whether nothing comes before it in its transaction."""
         return not self.temporary and not self.is_own
 
-    def begin(self, connection: Connection[tuple[object, ...]], timeout_ms: int) -> None:
-        """Bound the transaction in time, and become the role for as long as it lasts."""
-        connection.execute(
-            "SELECT set_config('statement_timeout', %s, true), set_config('role', coalesce(%s, 'none'), true)",
-            (str(timeout_ms), self.role),
-        )
-
 
 class RunningQuery:
     """A query on its way: open it, take its batches, close it. `cancel` may be called from any thread, at any time."""
@@ -252,7 +245,7 @@ class RunningQuery:
             # Sessions of the pool are read only; where a table is made, first of all, as PostgreSQL wants it.
             if self._statement.temporary:
                 connection.execute("SET TRANSACTION READ WRITE")
-            self._statement.begin(connection, timeout_ms)
+            connection.begin(timeout_ms, self._statement.role)
             for table in self._statement.temporary:
                 fill(connection, table, self._sphere)
             if self._statement.temporary:

@@ -3,6 +3,7 @@
 A small answer takes PostgreSQL a millisecond; each question more on its way there would cost a tenth of that.
 """
 
+import select
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -41,6 +42,13 @@ class Session(Connection[tuple[Any, ...]]):
             self.execute("RESET ROLE")
             self._bound = (self._bound[0], None)
 
+    def begin(self, timeout_ms: int, role: str | None) -> None:
+        """For the transaction that is begun, and no longer: the time of each statement, and the role."""
+        self.execute(
+            "SELECT set_config('statement_timeout', %s, true), set_config('role', coalesce(%s, 'none'), true)",
+            (str(timeout_ms), role),
+        )
+
     def rest(self) -> None:
         """End what is under way, before the pool has it back. psycopg.Error: it is lost."""
         if self.info.transaction_status != TransactionStatus.IDLE:
@@ -52,7 +60,10 @@ class Session(Connection[tuple[Any, ...]]):
     @staticmethod
     def check(session: "Session") -> None:
         """For the pool, before it gives a session away: psycopg.OperationalError if a restart left it dead."""
-        if time.monotonic() - session._answered > FRESH_S:
+        looked = select.poll()
+        looked.register(session.fileno(), select.POLLIN)
+        # Where nobody asked anything there is nothing to read, but that the other side has hung up.
+        if looked.poll(0) or time.monotonic() - session._answered > FRESH_S:
             ConnectionPool.check_connection(session)
 
 
@@ -60,14 +71,14 @@ Sessions = ConnectionPool[Session]
 
 
 @contextmanager
-def reading(pool: Sessions, *, patience_s: float) -> Iterator[Session]:
-    """A session as the reader itself, in a transaction whose statements last patience_s at most, as does the wait for
-    it. psycopg_pool.PoolTimeout, PoolClosed, psycopg.Error."""
+def reading(pool: Sessions, *, patience_s: float, role: str | None = None) -> Iterator[Session]:
+    """A session in a transaction of the role, None for the reader itself, whose statements last patience_s at most, as
+    does the wait for it. psycopg_pool.PoolTimeout, PoolClosed, psycopg.Error."""
     with pool.connection(timeout=patience_s) as session:
         session.unbind()
         session.autocommit = False
         try:
-            session.execute("SELECT set_config('statement_timeout', %s, true)", (str(int(patience_s * 1000)),))
+            session.begin(max(1, int(patience_s * 1000)), role)
             yield session
         finally:
             session.rest()

@@ -30,18 +30,14 @@ REMEMBERED = 256  # users whose tables a process remembers
 class View:
     """What a user sees beside what is published. role: the database's role that their queries run as.
 
-    tables: by name in lower case. owned: those that are theirs.
+    tables: by name in lower case. owned: those that are theirs. is_own: whether the role is the user's alone.
     """
 
     tables: Mapping[str, Published] = field(default_factory=dict)
     owned: frozenset[str] = frozenset()
     schemas: tuple[Schema, ...] = ()
     role: str | None = None
-
-    @property
-    def is_own(self) -> bool:
-        """Whether there is anything beside what all see, so that the role is the user's."""
-        return bool(self.tables)
+    is_own: bool = False
 
 
 # The user's tables, then those that are shared with them or their groups, each with the group it comes by; and the
@@ -128,7 +124,7 @@ class OwnViews:
             for schema in found.schemas
         )
         owned = frozenset(row.table_name for row in rows if row.is_owned)
-        return View(tables, owned, schemas, role)
+        return View(tables, owned, schemas, role, is_own=True)
 
 
 def provide(engines: Engines, subject: str) -> str:

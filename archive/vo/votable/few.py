@@ -59,8 +59,7 @@ def _writer(column: Column, null: int) -> Cell | None:
     if shape.is_array or is_timestamp(column):
         return None
     if column.datatype == "boolean":
-        letters = {None: b"?", True: b"T", False: b"F"}
-        return lambda value: letters[value]  # type: ignore[index]
+        return lambda value: b"?" if value is None else b"T" if value else b"F"
     if column.datatype in TEXT:
         return _text_writer(column.datatype, shape.width)
     if column.datatype == "bit" or column.datatype.endswith("Complex"):
