@@ -199,8 +199,7 @@ def test_a_backend_that_is_ended_between_two_queries_is_not_asked(sky: Served) -
     for _ in range(3):
         assert httpx.get(f"{sky.url}/tap/sync", params=asked, timeout=20).status_code == 200
         others = "application_name = 'uraniborg-tap' AND datname = current_database()"
-        sky.ask(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {others}")
-        time.sleep(0.1)
+        sky.ask(f"SELECT pg_terminate_backend(pid, 20000) FROM pg_stat_activity WHERE {others}")  # ms, until it is gone
 
 
 def test_a_client_that_leaves_before_the_first_row_frees_its_query(sky: Served) -> None:
