@@ -193,15 +193,6 @@ def test_queries_run_as_the_reader_in_a_transaction_that_may_only_read(sky: Serv
         assert connection.execute("SHOW transaction_read_only").fetchone() == ("on",)
 
 
-def test_a_backend_that_is_ended_between_two_queries_is_not_asked(sky: Served) -> None:
-    """As after a restart of the database, and sooner than a connection is asked whether it lives."""
-    asked = {"LANG": "ADQL", "FORMAT": "csv", "QUERY": "SELECT TOP 1 schema_name FROM tap_schema.schemas"}
-    for _ in range(3):
-        assert httpx.get(f"{sky.url}/tap/sync", params=asked, timeout=20).status_code == 200
-        others = "application_name = 'uraniborg-tap' AND datname = current_database()"
-        sky.ask(f"SELECT pg_terminate_backend(pid, 20000) FROM pg_stat_activity WHERE {others}")  # ms, until it is gone
-
-
 def test_a_client_that_leaves_before_the_first_row_frees_its_query(sky: Served) -> None:
     client = ask_by_hand(sky.url, ENDLESS)
     wait_until(lambda: sky.running_queries() == 1)
