@@ -10,7 +10,6 @@ from contextlib import ExitStack
 from functools import cached_property
 from pathlib import Path
 
-from psycopg_pool import ConnectionPool
 from pydantic import SecretStr
 from sqlalchemy import text
 
@@ -100,14 +99,13 @@ class OpenedArchive:
             for name, value in {**told, "jit": "off", "default_transaction_read_only": "on"}.items():
                 connection.execute("SELECT set_config(%s, %s, false)", (name, value))
 
-        pool = ConnectionPool(
+        pool = Sessions(
             psycopg_dsn(self.urls.reader),
             connection_class=Session,
             min_size=1,
             max_size=self.settings.database.pool_size + SPARE_CONNECTIONS,
             timeout=self.settings.database.pool_timeout_s,
             configure=configure,
-            check=Session.check,  # one that a restart of the database left dead is replaced
             reconnect_timeout=5.0,  # seconds; tried for longer, the pauses grow beyond those of the server
             kwargs={"application_name": "uraniborg-tap"},
             open=True,

@@ -15,12 +15,11 @@ from sqlalchemy.exc import SQLAlchemyError
 from archive.access.identity import User
 from archive.access.router import current_user
 from archive.discovery import ssa
-from archive.discovery.answer import Prepared
 from archive.discovery.capabilities import cone_capability
 from archive.discovery.metadata import wants_metadata
 from archive.discovery.parameters import Parameter
 from archive.discovery.service import VOTABLE, DiscoveryService
-from archive.vo.answers import Answers, Asking, streamed
+from archive.vo.answers import Answers, Asking, answered
 from archive.vo.capability import vosi_capabilities
 from archive.vo.conditional import document
 from archive.vo.dali import Parameters, parameters
@@ -50,9 +49,10 @@ def sia_router(declared: Sequence[Parameter]) -> APIRouter:
 
     @router.get("/sia2/query", operation_id="sia2", openapi_extra=_told(declared))
     @router.post("/sia2/query", operation_id="sia2_post")
-    def images(request: Request, asks: Asks, asked: Asked, service: Service, line: InLine) -> Response:
+    async def images(request: Request, asks: Asks, asked: Asked, service: Service, line: InLine) -> Response:
         """SIA 2.0: images and cubes, in ObsCore's columns."""
-        return _answered(asks, service, lambda: service.images(asked, request.app.state.public_url), "sia2", line)
+        url = request.app.state.public_url
+        return answered(asks, service.look_again, lambda: service.images(asked, url), "sia2", line)
 
     return router
 
@@ -63,12 +63,12 @@ def sia1_router(declared: Sequence[Parameter]) -> APIRouter:
 
     @router.get("/sia/query", operation_id="sia1", openapi_extra=_told(declared))
     @router.post("/sia/query", operation_id="sia1_post")
-    def images(request: Request, asks: Asks, asked: Asked, service: Service, line: InLine) -> Response:
+    async def images(request: Request, asks: Asks, asked: Asked, service: Service, line: InLine) -> Response:
         """SIA 1.0: images and cubes around a position; FORMAT=METADATA: what this service takes and gives."""
         if wants_metadata(asked):
             return Response(service.older_images_metadata(), media_type="text/xml")
         url = request.app.state.public_url
-        return _answered(asks, service, lambda: service.older_images(asked, url), "sia", line)
+        return answered(asks, service.look_again, lambda: service.older_images(asked, url), "sia", line)
 
     return router
 
@@ -79,12 +79,13 @@ def ssa_router(declared: Sequence[Parameter]) -> APIRouter:
 
     @router.get("/ssa/query", operation_id="ssa", openapi_extra=_told(declared))
     @router.post("/ssa/query", operation_id="ssa_post")
-    def spectra(request: Request, asks: Asks, asked: Asked, service: Service, line: InLine) -> Response:
+    async def spectra(request: Request, asks: Asks, asked: Asked, service: Service, line: InLine) -> Response:
         """SSA 1.1: spectra, in SSA's columns; FORMAT=METADATA: what this service takes and gives."""
         if wants_metadata(asked):
             ssa.check_request(asked)
             return Response(service.spectra_metadata(), media_type=VOTABLE)
-        return _answered(asks, service, lambda: service.spectra(asked, request.app.state.public_url), "ssa", line)
+        url = request.app.state.public_url
+        return answered(asks, service.look_again, lambda: service.spectra(asked, url), "ssa", line)
 
     return router
 
@@ -95,9 +96,9 @@ def scs_router(declared: Sequence[Parameter]) -> APIRouter:
 
     @router.get("/scs/{table}/query", operation_id="scs", openapi_extra=_told(declared))
     @router.post("/scs/{table}/query", operation_id="scs_post")
-    def rows(table: str, asks: Asks, asked: Asked, service: Service, line: InLine) -> Response:
+    async def rows(table: str, asks: Asks, asked: Asked, service: Service, line: InLine) -> Response:
         """SCS 1.03: the rows of a table within a circle."""
-        return _answered(asks, service, lambda: service.cone(table, asked), table, line)
+        return answered(asks, service.look_again, lambda: service.cone(table, asked), table, line)
 
     return router
 
@@ -146,22 +147,6 @@ def availability(table: str, request: Request, service: Service) -> Response:
 
 def _rows(count: int | None) -> str:
     return "" if count is None else f"{count:,}"
-
-
-def _answered(
-    asks: Callable[[], Asking | None],
-    service: DiscoveryService,
-    prepare: Callable[[], Prepared],
-    name: str,
-    line: Line,
-) -> Response:
-    """The answer, or one that is kept."""
-    asking = asks()
-    if asking is not None:
-        if again := asking.again():
-            return again
-        service.look_again()
-    return streamed(prepare(), asking, name, line)
 
 
 def _told(declared: Sequence[Parameter]) -> dict[str, Any]:

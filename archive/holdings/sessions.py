@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import psycopg
 from psycopg import Connection
 from psycopg.pq import TransactionStatus
 from psycopg_pool import ConnectionPool
@@ -57,17 +58,35 @@ class Session(Connection[tuple[Any, ...]]):
             self.autocommit = True
         self._answered = time.monotonic()
 
-    @staticmethod
-    def check(session: "Session") -> None:
-        """For the pool, before it gives a session away: psycopg.OperationalError if a restart left it dead."""
+    def lives(self) -> bool:
+        """Whether there is still somebody on the other side."""
         looked = select.poll()
-        looked.register(session.fileno(), select.POLLIN)
+        looked.register(self.fileno(), select.POLLIN)
         # Where nobody asked anything there is nothing to read, but that the other side has hung up.
-        if looked.poll(0) or time.monotonic() - session._answered > FRESH_S:
-            ConnectionPool.check_connection(session)
+        if not looked.poll(0) and time.monotonic() - self._answered <= FRESH_S:
+            return True
+        try:
+            self.execute("")
+        except psycopg.Error:
+            return False
+        return True
 
 
-Sessions = ConnectionPool[Session]
+class Sessions(ConnectionPool[Session]):
+    """The pool of them."""
+
+    def getconn(self, timeout: float | None = None) -> Session:
+        """One that lives. psycopg_pool.PoolTimeout after so many seconds, None: as is set for the pool.
+
+        The pool's own `check` pauses after each one that is dead, and a restart of the database leaves all of them so.
+        """
+        deadline = time.monotonic() + (self.timeout if timeout is None else timeout)
+        while True:
+            session = super().getconn(deadline - time.monotonic())
+            if session.lives():
+                return session
+            session.close()  # by which the pool knows that it needs another
+            self.putconn(session)
 
 
 @contextmanager

@@ -156,8 +156,32 @@ class Asking:
             self.answers.keep(self.key, kept)
 
 
-def streamed(prepared: Prepared, asking: Asking | None, name: str, line: Line) -> StreamedResponse:
-    """The answer to a checked request, kept if it may be. name: of the file that a browser saves it as."""
+def answered(
+    asks: Callable[[], Asking | None],
+    look_again: Callable[[], None],
+    prepare: Callable[[], Prepared],
+    name: str,
+    line: Line,
+) -> StreamedResponse:
+    """The answer to a request that is yet to be checked, or one that is kept. name: of the file that a browser saves.
+
+    look_again: has what is published asked for anew, or a table published a moment ago would be answered, and kept, as
+    it was before.
+    """
+
+    def made() -> StreamedResponse:
+        asking = asks()
+        if asking is not None:
+            if again := asking.again():
+                return again
+            look_again()
+        return _streamed(prepare(), asking, name, line)
+
+    return StreamedResponse.of(made, line)
+
+
+def _streamed(prepared: Prepared, asking: Asking | None, name: str, line: Line) -> StreamedResponse:
+    """The answer to a checked request, kept if it may be."""
     headers = {"Content-Disposition": f'inline; filename="{name}.{prepared.writer.extension}"'}
     is_kept = asking is not None and prepared.is_repeatable
     return StreamedResponse(

@@ -10,6 +10,7 @@ from xml.sax.saxutils import escape, quoteattr
 # What XML 1.0 §2.2 does not allow, not even as a character reference.
 FORBIDDEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 SPECIAL = re.compile("[&<>\x00-\x08\x0b-\x1f\ud800-\udfff\ufffe\uffff]")  # and what is escaped
+SPECIAL_IN_ATTRIBUTES = re.compile('[&<>"\x00-\x1f\ud800-\udfff\ufffe\uffff]')
 REPLACEMENT = "\ufffd"
 
 Attributes = Mapping[str, str | int | float | bool | None]
@@ -35,7 +36,8 @@ def start_tag(name: str, attributes: Attributes | None = None, *, empty: bool = 
         if value is None:
             continue
         shown = str(value).lower() if isinstance(value, bool) else str(value)
-        words.append(f"{key}={quoteattr(FORBIDDEN.sub(REPLACEMENT, shown))}")
+        is_plain = not SPECIAL_IN_ATTRIBUTES.search(shown)
+        words.append(f'{key}="{shown}"' if is_plain else f"{key}={quoteattr(FORBIDDEN.sub(REPLACEMENT, shown))}")
     return Markup(f"<{' '.join(words)}{'/' if empty else ''}>")
 
 

@@ -37,7 +37,10 @@ from archive.vo.line import Line
 logger = structlog.get_logger(__name__)
 
 GZIP_LEVEL = 1
+UNWATCHED_S = 0.05  # for so long nobody looks whether the client is still there
 Opened = Iterable[bytes] | Response
+Begun = Response | tuple[bytes, bool]  # a page, and whether there may be more
+Beginning = asyncio.Future[Begun]
 TellError = Callable[[Exception], Awaitable[Response]]
 
 
@@ -106,6 +109,8 @@ class StreamedResponse(Response):
         self._is_whole = is_whole
         self._line = line
         self._freed = freed
+        self._prepare: Callable[[], StreamedResponse] | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._wait: anyio.CancelScope | None = None
         self._pages = pages
         self._work: _Work | None = None
@@ -117,18 +122,52 @@ class StreamedResponse(Response):
         given = headers or {}
         self.raw_headers = [(key.lower().encode("latin-1"), value.encode("latin-1")) for key, value in given.items()]
 
+    @classmethod
+    def of(cls, prepare: Callable[[], "StreamedResponse"], line: Line) -> "StreamedResponse":
+        """An answer that is yet to be prepared, by what blocks: on one trip to a thread with its first page where a
+        place in line is free, or else before it waits for one, so that a mistake is told at once.
+
+        prepare: what it raises is told as what `open` raises. An answer that it gives without a line leaves the place.
+        """
+        response = cls(tuple, media_type="", line=line)
+        response._prepare = prepare
+        return response
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        self._wait = anyio.CancelScope()
-        async with anyio.create_task_group() as group:
-            group.start_soon(self._watch, receive)
-            failure = await self._answer(scope, receive, send)
-            self._finished = True
-            group.cancel_scope.cancel()
+        self._loop = asyncio.get_running_loop()
+        beginning = await self._begun_at_once(scope)
+        if beginning is not None and _is_over(beginning):
+            failure = await self._answer(scope, receive, send, beginning)
+        else:
+            self._wait = anyio.CancelScope()
+            async with anyio.create_task_group() as group:
+                group.start_soon(self._watch, receive)
+                failure = await self._answer(scope, receive, send, beginning)
+                self._finished = True
+                group.cancel_scope.cancel()
         # Raised outside the group, as itself: the server breaks the connection off.
         if failure is not None:
             raise failure
         if self.background is not None and not self._left:
             await self.background()
+
+    async def _begun_at_once(self, scope: Scope) -> "Beginning | None":
+        """Begin, if there is a place in line, and wait for a moment: most answers are there by then, and a watch over
+        the connection would cost a tenth of what they do. None: it must wait."""
+        line = self._line
+        if line is None or not line.enter_now(self):
+            return None
+        beginning = line.run(partial(self._begin, scope))
+        try:
+            await asyncio.wait({beginning}, timeout=UNWATCHED_S)
+        except asyncio.CancelledError:  # the server stops
+            self._left = True
+            with anyio.CancelScope(shield=True):
+                await to_thread.run_sync(self._call_cancel, limiter=CapacityLimiter(1))
+                await asyncio.wait({beginning})
+                await self._close()
+            raise
+        return beginning
 
     async def _watch(self, receive: Receive) -> None:
         """Wait for the client to leave, or for the server to cancel us; either frees the work."""
@@ -152,18 +191,25 @@ class StreamedResponse(Response):
             # The work goes on to its own end; that its cancelling failed is for the operator to know.
             logger.error("a stream could not be cancelled", exc_info=error)
 
-    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> Exception | None:
+    async def _answer(
+        self, scope: Scope, receive: Receive, send: Send, beginning: "Beginning | None"
+    ) -> Exception | None:
         """Send the answer; gives back what broke it after its headers had left."""
         started = False
         try:
             try:
-                if not await self._turn():
+                if beginning is not None:
+                    with anyio.CancelScope(shield=not beginning.done()):
+                        begun = await beginning
+                elif await self._turn():
+                    begun = await self._on_thread(partial(self._begin, scope))
+                else:
                     return None
-                begun = await self._on_thread(partial(self._begin, self._encoder(scope)))
+                if self._left:
+                    return None
                 if isinstance(begun, Response):
                     self._finished = True
-                    if not self._left:
-                        await begun(scope, receive, send)
+                    await begun(scope, receive, send)
                     return None
                 page, more = begun
                 if self._late_headers is not None:
@@ -172,8 +218,6 @@ class StreamedResponse(Response):
                     self.headers["Content-Length"] = str(len(page))
                 if scope["method"] == "HEAD":
                     page, more = b"", False
-                if self._left:
-                    return None
                 # A server tells "disconnect" after the last byte too: the work must count as over before that.
                 self._finished = not more
                 started = True
@@ -186,34 +230,57 @@ class StreamedResponse(Response):
             except Exception as error:
                 return await self._failed(error, started, scope, receive, send)
         finally:
-            if self._work is not None:
-                with anyio.CancelScope(shield=True):
-                    await self._on_thread(self._work.close)
-            if self._line is not None:
-                self._line.leave(self)
+            await self._close()
         return None
+
+    async def _close(self) -> None:
+        if self._work is not None:
+            with anyio.CancelScope(shield=True):
+                await self._on_thread(self._work.close)
+        if self._line is not None:
+            self._line.leave(self)
 
     async def _turn(self) -> bool:
         """Wait in line, if there is one; false if the client went away meanwhile."""
+        if self._prepare is not None:
+            await to_thread.run_sync(self._made)
         line = self._line
         if line is None or self._wait is None:
             return True
         with self._wait:
             await line.enter(self)
-        if self._left:
-            return False
-        if self._freed is not None:
-            loop = asyncio.get_running_loop()
+        return not self._left
 
-            def leave() -> None:
-                with contextlib.suppress(RuntimeError):  # the loop has ended, and with it everybody's waiting
-                    loop.call_soon_threadsafe(line.leave, self)
+    def _made(self) -> None:
+        """Become what is prepared."""
+        if self._prepare is None:
+            return
+        made, self._prepare = self._prepare(), None
+        self.status_code, self.background = made.status_code, made.background
+        self.raw_headers = made.raw_headers
+        self._headers = made.headers
+        self._open, self._compress, self._pages = made._open, made._compress, made._pages
+        self._late_headers, self._is_whole, self._freed = made._late_headers, made._is_whole, made._freed
+        if made._line is None:
+            self._leave()
+            self._line = None
+        self._cancel = made._cancel
 
-            self._freed(leave)
-        return True
+    def _leave(self) -> None:
+        """Give the place in line to the next; from any thread."""
+        assert self._loop is not None
+        if self._line is not None:
+            with contextlib.suppress(RuntimeError):  # the loop has ended, and with it everybody's waiting
+                self._loop.call_soon_threadsafe(self._line.leave, self)
 
-    def _begin(self, encoder: "Encoder | None") -> Response | tuple[bytes, bool]:
+    def _begin(self, scope: Scope) -> "Begun":
         """Start the work and make the first page: one trip to the thread, as each costs a tenth of a millisecond."""
+        self._made()
+        if self._left:  # before there was anything that could have been cancelled
+            return b"", False
+        if self._freed is not None and self._line is not None:
+            self._freed(self._leave)
+        encoder = self._encoder(scope)
         opened = self._open()
         if isinstance(opened, Response):
             return opened
@@ -243,7 +310,10 @@ class StreamedResponse(Response):
         return None
 
     async def _on_thread(self, function: Callable[[], Any]) -> Any:
-        return await to_thread.run_sync(function, limiter=self._line.threads if self._line else None)
+        if self._line is None:
+            return await to_thread.run_sync(function)
+        with anyio.CancelScope(shield=True):
+            return await self._line.run(function)
 
     def _encoder(self, scope: Scope) -> "Encoder | None":
         if not self._compress:
@@ -254,6 +324,16 @@ class StreamedResponse(Response):
             return None
         self.headers["Content-Encoding"] = coding
         return ENCODERS[coding]()
+
+
+def _is_over(beginning: Beginning) -> bool:
+    """Whether nothing is to come that a client could wait for."""
+    if not beginning.done():
+        return False
+    if beginning.exception() is not None:
+        return True
+    begun = beginning.result()
+    return isinstance(begun, Response) or not begun[1]
 
 
 class Encoder(Protocol):

@@ -193,6 +193,20 @@ def test_queries_run_as_the_reader_in_a_transaction_that_may_only_read(sky: Serv
         assert connection.execute("SHOW transaction_read_only").fetchone() == ("on",)
 
 
+def test_a_restart_of_the_database_between_two_queries_is_not_noticed(sky: Served) -> None:
+    """Sooner than a connection is asked whether it lives, and with many that are dead."""
+    asked = {"LANG": "ADQL", "FORMAT": "csv", "QUERY": "SELECT TOP 1 schema_name FROM tap_schema.schemas"}
+
+    def ask(_: int) -> int:
+        return httpx.get(f"{sky.url}/tap/sync", params=asked, timeout=20).status_code
+
+    for _ in range(3):
+        with ThreadPoolExecutor(6) as crowd:
+            assert set(crowd.map(ask, range(12))) == {200}
+        others = "application_name = 'uraniborg-tap' AND datname = current_database()"
+        sky.ask(f"SELECT pg_terminate_backend(pid, 20000) FROM pg_stat_activity WHERE {others}")  # ms, until it is gone
+
+
 def test_a_client_that_leaves_before_the_first_row_frees_its_query(sky: Served) -> None:
     client = ask_by_hand(sky.url, ENDLESS)
     wait_until(lambda: sky.running_queries() == 1)

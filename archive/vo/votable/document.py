@@ -148,23 +148,13 @@ def _head(
 
     with_nulls: VALUES names the integers that stand for missing ones, as BINARY needs (VOT-05).
     """
-    fields, references = _fields(tuple(columns), coosys, with_nulls)
-    systems = {
-        "coosys": element("COOSYS", {"ID": "coosys", "system": coosys}),
-        "timesys_mjd": element(
-            "TIMESYS",
-            {"ID": "timesys_mjd", "timeorigin": MJD_ORIGIN, "timescale": "UTC", "refposition": "TOPOCENTER"},
-        ),
-        "timesys_timestamp": element(
-            "TIMESYS", {"ID": "timesys_timestamp", "timescale": "UTC", "refposition": "TOPOCENTER"}
-        ),
-    }
+    fields, systems = _fields(tuple(columns), coosys, with_nulls)
     lines = [
         start_tag("VOTABLE", ROOT),
         start_tag("RESOURCE", {"type": "results"}),
         Info("QUERY_STATUS", "OK").markup(),
         *(info.markup() if isinstance(info, Info) else info for info in infos),
-        *(systems[name] for name in systems if name in references),
+        *systems,
         start_tag("TABLE", {"name": table_name}),
         *([element("DESCRIPTION", None, description)] if description else []),
         *fields,
@@ -175,11 +165,22 @@ def _head(
 @lru_cache(maxsize=256)
 def _fields(
     columns: tuple[Column, ...], coosys: str | None, with_nulls: bool
-) -> tuple[tuple[Markup, ...], tuple[str | None, ...]]:
-    """The FIELDs, and the frame each refers to. Kept: the same tables are asked for again and again."""
-    references = tuple(_reference(column, coosys) for column in columns)
+) -> tuple[tuple[Markup, ...], tuple[Markup, ...]]:
+    """The FIELDs, and the frames that they refer to. Kept: the same tables are asked for again and again."""
+    references = [_reference(column, coosys) for column in columns]
     nulls = [NULLS.get(column.datatype) if with_nulls else None for column in columns]
-    return tuple(map(_field, columns, field_ids(columns), references, nulls)), references
+    systems = {
+        "coosys": element("COOSYS", {"ID": "coosys", "system": coosys}),
+        "timesys_mjd": element(
+            "TIMESYS",
+            {"ID": "timesys_mjd", "timeorigin": MJD_ORIGIN, "timescale": "UTC", "refposition": "TOPOCENTER"},
+        ),
+        "timesys_timestamp": element(
+            "TIMESYS", {"ID": "timesys_timestamp", "timescale": "UTC", "refposition": "TOPOCENTER"}
+        ),
+    }
+    fields = tuple(map(_field, columns, field_ids(columns), references, nulls))
+    return fields, tuple(systems[name] for name in systems if name in references)
 
 
 def _field(column: Column, field_id: str, reference: str | None, null: int | None) -> Markup:
