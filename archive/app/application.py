@@ -25,6 +25,7 @@ from archive.served import ServedProtocol
 from archive.vo import conditional
 from archive.vo.capability import Capability, vosi_capabilities
 from archive.vo.errors import UnavailableError, UsageError
+from archive.vo.line import Line
 from archive.vo.routes import PlainRoute, archive_error, is_browser, plain_document
 from archive.vo.vosi import MEDIA_TYPE, Availability, availability_document, capabilities_document
 from storage.errors import VolumeUnavailable
@@ -63,6 +64,8 @@ def application(
     everything = tuple(capability for protocol in protocols for capability in protocol.capabilities)
     app.include_router(_vosi(archive, "", everything))
     counted = RequestMetrics()
+    if Line in services:
+        services[Line].told = counted.waiting
     app.include_router(health_router(archive, version=version))
     app.include_router(metrics_router(counted, ArchiveMetrics(archive)))
 

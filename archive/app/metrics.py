@@ -66,6 +66,17 @@ class RequestMetrics:
             multiprocess_mode="livesum",
         )
 
+        self._waiting = Gauge(
+            "uraniborg_queries_waiting",
+            "Queries that wait in line for a connection to the database.",
+            registry=self.registry,
+            multiprocess_mode="livesum",
+        )
+
+    def waiting(self, more: int) -> None:
+        """more: 1 when one begins to wait, -1 when that is over."""
+        self._waiting.inc(more)
+
     def began(self) -> None:
         self._running.inc()
 

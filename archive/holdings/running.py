@@ -26,7 +26,7 @@ from archive.holdings.temporary import TemporaryTable, fill
 from archive.sphere.sphere import Sphere
 from archive.vo.arrow import arrow_schema
 from archive.vo.columns import Column
-from archive.vo.errors import ArchiveError, QueryError, QueryTimeoutError, UnavailableError
+from archive.vo.errors import ArchiveError, AuthorizationError, QueryError, QueryTimeoutError, UnavailableError
 from archive.vo.formats.separated import LINES
 
 log = logging.getLogger(__name__)
@@ -291,6 +291,8 @@ class RunningQuery:
             return self._too_late()
         if isinstance(problem, psycopg.errors.UndefinedTable):
             return QueryError("a table of the query was dropped meanwhile")
+        if isinstance(problem, psycopg.errors.InsufficientPrivilege) and self._statement.is_own:
+            return AuthorizationError("a table of the query is not shared with you any more")
         if isinstance(problem, _USERS_FAULT):
             return QueryError(f"PostgreSQL refuses the query: {problem.diag.message_primary or problem}")
         if isinstance(problem, psycopg.errors.InsufficientResources):

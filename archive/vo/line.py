@@ -34,6 +34,8 @@ class Line:
         self._places = CapacityLimiter(places)
         self._most_waiting = most_waiting
         self._wait_s = wait_s
+        self.told: Callable[[int], None] = lambda more: None
+        """Called with 1 when one begins to wait, and with -1 when that is over; for an observer to be put here."""
         self._threads = ThreadPoolExecutor(places + SPARE_THREADS, thread_name_prefix="line")
 
     @property
@@ -54,11 +56,14 @@ class Line:
             return
         if self.waiting >= self._most_waiting:
             raise self._refusal(f"{self.waiting} requests wait already")
+        self.told(1)
         try:
             with anyio.fail_after(self._wait_s):
                 await self._places.acquire_on_behalf_of(who)
         except TimeoutError:
             raise self._refusal(f"no turn came within {self._wait_s:g} s") from None
+        finally:
+            self.told(-1)
 
     def run(self, function: Callable[[], Given]) -> "asyncio.Future[Given]":
         """Call what blocks on a thread, in the caller's context."""

@@ -141,7 +141,8 @@ def get(port: int, name: str, method: str = "GET", **headers: str) -> tuple[http
 
 def test_places_are_given_in_the_order_that_people_came_and_who_gave_up_is_passed_over() -> None:
     async def crowd() -> list[int]:
-        line, served = Line(1, most_waiting=5, wait_s=5), []
+        line, served, told = Line(1, most_waiting=5, wait_s=5), [], []
+        line.told = told.append
 
         async def one(number: int) -> None:
             await line.enter(number)
@@ -157,7 +158,7 @@ def test_places_are_given_in_the_order_that_people_came_and_who_gave_up_is_passe
         line.leave("first")
         line.leave("first")  # changes nothing: nobody gets a second place
         await asyncio.gather(*others, return_exceptions=True)
-        assert line.waiting == 0
+        assert (line.waiting, sum(told), told.count(1)) == (0, 0, 5)
         return served
 
     assert asyncio.run(crowd()) == [0, 1, 3, 4]
