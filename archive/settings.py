@@ -116,6 +116,10 @@ class Store(Section):
     s3_access_key: SecretStr | None = Field(None, description="S3 access key")
     s3_secret_key: SecretStr | None = Field(None, description="S3 secret key")
     s3_part_mib: int = Field(64, ge=5, le=5120, description="size of a part of a multipart upload, MiB")
+    site: str = Field("here", min_length=1, description="where this archive stands; copies of this site are read first")
+    storage_class: str = Field("online", min_length=1, description="what kind of place the volume is")
+    copies: int = Field(1, ge=1, le=10, description="volumes that a file lies on before it is said to be stored")
+    watermark_mib: int = Field(0, ge=0, description="room that is left free on the volume, MiB")
     orphan_grace_h: float = Field(
         24.0, ge=0, description="hours that bytes without a row, or of a broken-off write, are left alone by scrub"
     )

@@ -33,6 +33,7 @@ from ingest.instruments import Mapping
 from storage.catalogue import add_object, append_event
 from storage.checksums import Expected
 from storage.errors import ChecksumMismatch, StorageError
+from storage.labels import Label
 from storage.service import ObjectStore, StoredObject
 
 log = logging.getLogger(__name__)
@@ -211,7 +212,10 @@ class IngestService:
         outcome, version = queries.add_version(connection, product, bytes_, authority=self._authority, now=now)
         if outcome == "unchanged":
             return outcome, version, ()
-        add_object(connection, stored)
+        made = add_object(
+            connection, stored, file_id=product.file_id, version=version, media_type=description.media_type
+        )
+        self._store.label(stored.key, Label.of(made).write(), volume=stored.volume)
         more = self._publish(connection, description.catalogue, product, now) if description.catalogue else ()
         detail = {"outcome": outcome, "sha256": stored.sha256, "size_bytes": stored.size_bytes}
         append_event(connection, "archived", product.file_id, version, detail)

@@ -1,4 +1,4 @@
-"""What should be there: the rows of objects, and the one feed of events of the whole archive.
+"""What should be there: objects, copies, volumes and containers; and the one feed of events of the whole archive.
 
 Functions on a SQLAlchemy Connection of role writer, within the caller's transaction. What is there, the volumes know.
 
@@ -15,18 +15,34 @@ ids kept as the order would not. A row that is visible though its xid is not bel
 come from there, is committed, and gets its number too.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Select, delete, func, insert, select, text
+from sqlalchemy import Connection, Select, delete, func, literal, or_, select, text, update
+from sqlalchemy.dialects.postgresql import distinct_on, insert
 
-from storage.service import StoredObject
-from storage.tables import event, stored_object
+from storage.model import (
+    MAX_FILE_ID_BYTES,
+    Container,
+    Copy,
+    CopyState,
+    ObjectVersion,
+    StoredObject,
+    VolumeRow,
+    VolumeState,
+)
+from storage.tables import container, copy, event, stored_object, volume
 
 # One key of PostgreSQL's advisory locks, ours by choice ("feed" in ASCII).
 _FEED_LOCK = 0x66656564
+# And the seed of a family of them, one a file_id ("file").
+_FILE_LOCK = 0x66696C65
+
+_o = stored_object.c
+_OBJECT_COLUMNS = tuple(stored_object.c)
+_COPY_COLUMNS = tuple(column for column in copy.c if column.name != "object_id")
 
 _NUMBER_EVENTS = text(
     """
@@ -108,49 +124,309 @@ def read_events(connection: Connection, after_id: int = 0, limit: int = 1_000) -
     return [Event(**row) for row in connection.execute(statement).mappings()]
 
 
-def add_object(connection: Connection, stored: StoredObject) -> None:
-    """Record an object that a volume has taken: object first, row second."""
-    connection.execute(
-        insert(stored_object).values(
-            volume=stored.volume,
-            key=stored.key,
+# --- objects and their copies
+
+
+def lock_file(connection: Connection, file_id: str) -> None:
+    """Until the transaction ends, nobody else makes, or removes, a version of this file."""
+    connection.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(file_id, _FILE_LOCK))))
+
+
+def next_version(connection: Connection, file_id: str) -> int:
+    """The number that the file's next version takes, under lock_file: those removed count, so none is given twice."""
+    lock_file(connection, file_id)
+    newest = select(func.max(_o.version)).where(_o.file_id == file_id)
+    return (connection.scalar(newest) or 0) + 1
+
+
+def add_object(
+    connection: Connection,
+    stored: StoredObject,
+    *,
+    file_id: str | None = None,
+    version: int = 1,
+    media_type: str | None = None,
+) -> ObjectVersion:
+    """Record an object that a volume has taken: object first, row second.
+
+    file_id: whose version it is, numbered by next_version(); None: nobody's, then it goes by its key.
+    """
+    written = connection.execute(
+        insert(stored_object)
+        .values(
+            file_id=file_id or stored.key,
+            version=version,
             size_bytes=stored.size_bytes,
+            media_type=media_type,
             sha256=stored.sha256,
             md5=stored.md5,
+            crc32c=stored.crc32c,
+            created=func.coalesce(stored.created, func.now()),
         )
+        .returning(*_OBJECT_COLUMNS)
+    ).one()
+    made = _copies(connection, written.object_id, [stored.volume], stored.key)
+    return ObjectVersion(**written._mapping, copies=made)
+
+
+def add_version(connection: Connection, version: ObjectVersion, volumes: Sequence[str], key: str) -> ObjectVersion:
+    """Record a version whose number and object_id were taken before (new_object_id), and its copies."""
+    names = [column.name for column in _OBJECT_COLUMNS]
+    connection.execute(insert(stored_object).values({name: getattr(version, name) for name in names}))
+    return replace(version, copies=_copies(connection, version.object_id, volumes, key))
+
+
+def new_object_id(connection: Connection) -> tuple[int, datetime]:
+    """A number that is greater than any before it, whatever became of those; and the time, UTC."""
+    row = connection.execute(text("SELECT nextval('store.object_object_id_seq'), clock_timestamp()")).one()
+    return int(row[0]), row[1]
+
+
+def put_copies(connection: Connection, object_id: int, volumes: Sequence[str], key: str) -> list[tuple[str, str]]:
+    """Record sound copies in the place of those that the volumes had; where the former lie, if under other keys."""
+    former = connection.execute(
+        delete(copy)
+        .where(copy.c.object_id == object_id, copy.c.volume.in_(volumes))
+        .returning(copy.c.volume, copy.c.key)
+    ).all()
+    _copies(connection, object_id, volumes, key)
+    return [(row.volume, row.key) for row in former if row.key != key]
+
+
+def remove_objects(connection: Connection, keys: Sequence[str]) -> list[tuple[str, str]]:
+    """Strike objects from the record; (volume, key) of each copy that may be deleted after the commit.
+
+    Row first, then, after the commit, the object. A file's version stays as a tombstone, what goes by its key does not.
+    """
+    gone = connection.execute(delete(copy).where(copy.c.key.in_(keys)).returning(copy)).all()
+    ids = {row.object_id for row in gone}
+    connection.execute(delete(stored_object).where(_o.object_id.in_(ids), _o.file_id.in_(keys)))
+    left = select(copy.c.object_id).where(copy.c.object_id == _o.object_id).exists()
+    connection.execute(
+        update(stored_object).where(_o.object_id.in_(ids), _o.removed.is_(None), ~left).values(removed=func.now())
     )
+    return [(row.volume, row.key) for row in gone]
 
 
-def remove_object(connection: Connection, volume: str, key: str) -> bool:
-    """Strike an object from the record; False if it was not there. Row first, then, after the commit, the object."""
-    statement = delete(stored_object).where(stored_object.c.volume == volume, stored_object.c.key == key)
-    return connection.execute(statement).rowcount == 1
+def remove_version(connection: Connection, object_id: int) -> datetime:
+    """Make a version a tombstone; since when. Its copies stay on record until they are deleted (drop_copy)."""
+    gone = update(stored_object).where(_o.object_id == object_id).values(removed=func.now()).returning(_o.removed)
+    since: datetime = connection.execute(gone).scalar_one()
+    return since
+
+
+def drop_copy(connection: Connection, object_id: int, volume: str) -> bool:
+    """Strike one copy from the record; False if it was not there."""
+    gone = delete(copy).where(copy.c.object_id == object_id, copy.c.volume == volume)
+    return connection.execute(gone).rowcount == 1
+
+
+def mark_copy(connection: Connection, object_id: int, volume: str, key: str, state: CopyState) -> bool:
+    """Note what a copy was found to be; False if that was known, or the copy is another one now.
+
+    "ok" says that it was read and found right just now.
+    """
+    found = update(copy).where(copy.c.object_id == object_id, copy.c.volume == volume, copy.c.key == key)
+    if state == "ok":
+        return connection.execute(found.values(state=state, verified=func.clock_timestamp())).rowcount == 1
+    return connection.execute(found.where(copy.c.state != state).values(state=state)).rowcount == 1
+
+
+def find_version(
+    connection: Connection, file_id: str, version: int | None = None, *, removed: bool = False
+) -> ObjectVersion | None:
+    """A version of a file with its copies; by default the newest. removed: one that was removed, too."""
+    wanted = select(*_OBJECT_COLUMNS).where(_o.file_id == file_id)
+    if version is not None:
+        wanted = wanted.where(_o.version == version)
+    if not removed:
+        wanted = wanted.where(_o.removed.is_(None))
+    return _with_copies(connection, wanted.order_by(_o.version.desc()).limit(1))
+
+
+def find_by_key(connection: Connection, key: str, volumes: Sequence[str]) -> ObjectVersion | None:
+    """The version, not removed, that has a copy under this key on one of these volumes, with all its copies."""
+    held = select(copy.c.object_id).where(copy.c.key == key, copy.c.volume.in_(volumes))
+    return _with_copies(connection, select(*_OBJECT_COLUMNS).where(_o.object_id.in_(held), _o.removed.is_(None)))
+
+
+def list_versions(
+    connection: Connection,
+    prefix: str = "",
+    *,
+    after: str = "",
+    limit: int | None = None,
+    every: bool = False,
+    file_id: str | None = None,
+    container_id: int | None = None,
+) -> Iterator[ObjectVersion]:
+    """Versions in the order of the bytes of their file_ids, streamed, without copies; the newest of each file.
+
+    prefix: what file_ids start with; after: go on behind this file_id. every: all versions of each, newest first,
+    removed ones too. file_id, container_id: of this file, of this container alone.
+    """
+    wanted = select(*_OBJECT_COLUMNS)
+    if prefix:
+        # A range of the index; no text is greater than the greatest characters, and none longer than its limit.
+        last = prefix + chr(0x10FFFF) * (MAX_FILE_ID_BYTES // 4)
+        ours = (_o.file_id >= prefix, _o.file_id <= last, _o.file_id.startswith(prefix, autoescape=True))
+        wanted = wanted.where(*ours)
+    if after:
+        wanted = wanted.where(_o.file_id > after)
+    if file_id is not None:
+        wanted = wanted.where(_o.file_id == file_id)
+    if container_id is not None:
+        wanted = wanted.where(_o.container_id == container_id)
+    if not every:
+        wanted = wanted.where(_o.removed.is_(None)).ext(distinct_on(_o.file_id))
+    wanted = wanted.order_by(_o.file_id, _o.version.desc()).limit(limit)
+    return (ObjectVersion(**row) for row in _streamed(connection, wanted))
 
 
 def find_object(connection: Connection, volume: str, key: str) -> StoredObject | None:
-    """The row of this object of this volume; None if there is none."""
-    statement = _rows().where(stored_object.c.volume == volume, stored_object.c.key == key)
-    row = connection.execute(statement).mappings().first()
+    """What is on record of this key of this volume; None if nothing."""
+    row = connection.execute(_rows().where(copy.c.volume == volume, copy.c.key == key)).mappings().first()
     return None if row is None else StoredObject(**row)
 
 
 def objects_of(connection: Connection, volume: str, prefix: str = "") -> Iterator[StoredObject]:
-    """The rows of a volume in the order of the keys' bytes, streamed."""
-    statement = _rows().where(stored_object.c.volume == volume).order_by(stored_object.c.key)
+    """What is on record of a volume, in the order of the keys' bytes, streamed."""
+    statement = _rows().where(copy.c.volume == volume).order_by(copy.c.key)
     if prefix:
-        statement = statement.where(stored_object.c.key.startswith(prefix, autoescape=True))
-    # A volume holds 10^7 objects: the server keeps the cursor, we hold a page.
-    rows = connection.execute(statement, execution_options={"yield_per": 2_000})
-    return (StoredObject(**row) for row in rows.mappings())
+        statement = statement.where(copy.c.key.startswith(prefix, autoescape=True))
+    return (StoredObject(**row) for row in _streamed(connection, statement))
 
 
 def totals(connection: Connection) -> dict[str, tuple[int, int]]:
-    """Objects and bytes on record, by volume."""
-    statement = select(
-        stored_object.c.volume, func.count(), func.coalesce(func.sum(stored_object.c.size_bytes), 0)
-    ).group_by(stored_object.c.volume)
+    """Copies and bytes on record, by volume."""
+    statement = (
+        select(copy.c.volume, func.count(), func.coalesce(func.sum(_o.size_bytes), 0))
+        .join_from(copy, stored_object)
+        .group_by(copy.c.volume)
+    )
     return {volume: (int(count), int(size)) for volume, count, size in connection.execute(statement)}
 
 
+def _copies(connection: Connection, object_id: int, volumes: Sequence[str], key: str) -> tuple[Copy, ...]:
+    rows = [{"object_id": object_id, "volume": name, "key": key} for name in volumes]
+    made = connection.execute(insert(copy).values(rows).returning(*_COPY_COLUMNS))
+    return tuple(Copy(**row._mapping) for row in made)
+
+
+def _with_copies(connection: Connection, one: Select[Any]) -> ObjectVersion | None:
+    """The version that a statement finds, and its copies, in one question."""
+    found = one.subquery()
+    joined = select(found, *(column.label(f"copy_{column.name}") for column in _COPY_COLUMNS)).outerjoin(
+        copy, copy.c.object_id == found.c.object_id
+    )
+    joined = joined.order_by(copy.c.volume)
+    rows = connection.execute(joined).mappings().all()
+    if not rows:
+        return None
+    copies = tuple(
+        Copy(**{column.name: row[f"copy_{column.name}"] for column in _COPY_COLUMNS})
+        for row in rows
+        if row["copy_volume"] is not None
+    )
+    return ObjectVersion(**{column.name: rows[0][column.name] for column in _OBJECT_COLUMNS}, copies=copies)
+
+
 def _rows() -> Select[Any]:
-    return select(*(stored_object.c[name] for name in ("key", "volume", "size_bytes", "sha256", "md5")))
+    names = ("size_bytes", "sha256", "md5", "crc32c", "created")
+    return select(copy.c.key, copy.c.volume, *(_o[name] for name in names)).join_from(copy, stored_object)
+
+
+def _streamed(connection: Connection, statement: Select[Any]) -> Iterator[Any]:
+    # There are 10^7 objects: the server keeps the cursor, we hold a page.
+    return iter(connection.execute(statement, execution_options={"yield_per": 2_000}).mappings())
+
+
+# --- volumes
+
+
+def register_volume(connection: Connection, row: VolumeRow) -> None:
+    """Record a volume as it is configured; a state that it has on record stays."""
+    told = {
+        "kind": row.kind,
+        "site": row.site,
+        "class": row.storage_class,
+        "capacity_bytes": row.capacity_bytes,
+        "watermark_bytes": row.watermark_bytes,
+    }
+    statement = insert(volume).values(name=row.name, state=row.state, **told)
+    connection.execute(statement.on_conflict_do_update(index_elements=["name"], set_=told))
+
+
+def volumes(connection: Connection) -> dict[str, VolumeRow]:
+    """The volumes on record, by name."""
+    columns = [column.label("storage_class") if column.name == "class" else column for column in volume.c]
+    rows = connection.execute(select(*columns).order_by(volume.c.name)).mappings()
+    return {row["name"]: VolumeRow(**row) for row in rows}
+
+
+def set_volume_state(connection: Connection, name: str, state: VolumeState, reason: str = "") -> bool:
+    """Change a volume's state, and say so in the feed; False if it has it already, or is not on record."""
+    changed = update(volume).where(volume.c.name == name, volume.c.state != state).values(state=state)
+    if connection.execute(changed).rowcount == 0:
+        return False
+    append_event(connection, "volume", detail={"volume": name, "state": state, "reason": reason})
+    return True
+
+
+# --- containers
+
+
+def add_container(connection: Connection, name: str, parent_id: int | None = None) -> Container:
+    """A new container."""
+    made = insert(container).values(name=name, parent_id=parent_id).returning(*container.c)
+    return Container(**connection.execute(made).one()._mapping)
+
+
+def find_container(connection: Connection, container_id: int) -> Container | None:
+    """The container of this number."""
+    row = connection.execute(select(*container.c).where(container.c.container_id == container_id)).one_or_none()
+    return None if row is None else Container(**row._mapping)
+
+
+def containers(connection: Connection, *, name: str | None = None, parent_id: int | None = None) -> list[Container]:
+    """Containers of this name, or within this one; of neither is asked: those at the top."""
+    wanted = select(*container.c).order_by(container.c.name, container.c.container_id)
+    if name is not None:
+        wanted = wanted.where(container.c.name == name)
+    if name is None or parent_id is not None:
+        wanted = wanted.where(container.c.parent_id.is_not_distinct_from(parent_id))
+    return [Container(**row._mapping) for row in connection.execute(wanted)]
+
+
+def remove_container(connection: Connection, container_id: int) -> bool:
+    """Remove a container that holds nothing but tombstones; False if it holds anything."""
+    held = select(_o.object_id).where(_o.container_id == container_id, _o.removed.is_(None)).exists()
+    inner = select(container.c.container_id).where(container.c.parent_id == container_id).exists()
+    if connection.scalar(select(or_(held, inner))):
+        return False
+    connection.execute(update(stored_object).where(_o.container_id == container_id).values(container_id=None))
+    connection.execute(delete(container).where(container.c.container_id == container_id))
+    return True
+
+
+def way_to(connection: Connection, container_id: int | None) -> tuple[tuple[int, str], ...]:
+    """Number and name of a container and of those above it, outermost first; () for None."""
+    if container_id is None:
+        return ()
+    up = (
+        select(container, literal(0).label("height"))
+        .where(container.c.container_id == container_id)
+        .cte(recursive=True)
+    )
+    above = select(container, up.c.height + 1).where(container.c.container_id == up.c.parent_id)
+    way = up.union_all(above)
+    rows = connection.execute(select(way.c.container_id, way.c.name).order_by(way.c.height.desc()))
+    return tuple((row.container_id, row.name) for row in rows)
+
+
+def place(connection: Connection, file_id: str, container_id: int | None) -> list[ObjectVersion]:
+    """Put a file, all its versions, into a container or (None) out of any; those that are there, with their copies."""
+    connection.execute(update(stored_object).where(_o.file_id == file_id).values(container_id=container_id))
+    numbers = connection.scalars(select(_o.version).where(_o.file_id == file_id, _o.removed.is_(None))).all()
+    found = (find_version(connection, file_id, number) for number in numbers)
+    return [version for version in found if version is not None]

@@ -1,6 +1,6 @@
-"""Hashing while copying: SHA-256 and MD5 of a stream, each in a thread of its own, beside the copying.
+"""Hashing while copying: SHA-256, MD5 and CRC-32C of a stream, on threads of their own, beside the copying.
 
-hashlib lets go of the interpreter's lock, so on two processors both digests cost about what the slower one does, and
+hashlib lets go of the interpreter's lock, so on two processors all digests cost about what the slowest one does, and
 writing a block overlaps with hashing the one before. Where bytes go is posix.py's and s3.py's business.
 """
 
@@ -9,7 +9,9 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from queue import SimpleQueue
 from threading import Thread
-from typing import Any, Protocol, Self
+from typing import Protocol, Self
+
+import crc32c
 
 from storage.errors import ChecksumMismatch
 
@@ -17,11 +19,40 @@ BLOCK_BYTES = 256 << 10
 QUEUE_BLOCKS = 16
 # Below this a thread would cost more than it saves.
 INLINE_BYTES = 1 << 20
-# Another digest (CRC-32C) is another line here, and a field of Stored.
-ALGORITHMS: dict[str, Callable[[], Any]] = {
+
+
+class Digest(Protocol):
+    """What is fed with bytes and tells their digest, as hashlib has it."""
+
+    def update(self, data: bytes, /) -> None: ...
+    def hexdigest(self) -> str: ...
+    def copy(self) -> "Digest": ...
+
+
+class Crc32c:
+    """CRC-32C (Castagnoli; RFC 3720 §12.1) with the face of a hashlib digest; eight hexadecimal digits."""
+
+    def __init__(self, value: int = 0) -> None:
+        self.value = value
+
+    def update(self, data: bytes, /) -> None:
+        self.value = crc32c.crc32c(data, self.value)
+
+    def hexdigest(self) -> str:
+        return f"{self.value:08x}"
+
+    def copy(self) -> "Crc32c":
+        return Crc32c(self.value)
+
+
+# Another digest is another line here, and a field of Stored.
+ALGORITHMS: dict[str, Callable[[], Digest]] = {
     "sha256": hashlib.sha256,
     "md5": lambda: hashlib.md5(usedforsecurity=False),
+    "crc32c": Crc32c,
 }
+# MD5 takes longest, so nothing shares its thread; the cycles of CRC-32C are too few for one of its own.
+_SHARES_A_THREAD = {"crc32c"}
 
 
 class Readable(Protocol):
@@ -32,11 +63,12 @@ class Readable(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """What a volume took: its size in bytes and its digests in lower-case hexadecimal."""
+    """What a volume took: its size in bytes and its digests in lower-case hexadecimal, CRC-32C in eight digits."""
 
     size_bytes: int
     sha256: str
     md5: str
+    crc32c: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +78,7 @@ class Expected:
     size_bytes: int | None = None
     sha256: str | None = None
     md5: str | None = None
+    crc32c: str | None = None
 
     def check(self, stored: Stored, what: str) -> None:
         """ChecksumMismatch, naming what differs, unless the bytes are those promised."""
@@ -53,7 +86,7 @@ class Expected:
             raise ChecksumMismatch(
                 f"{what}: {self.size_bytes} bytes were promised, {stored.size_bytes} came; send it again"
             )
-        for name in ("sha256", "md5"):
+        for name in ALGORITHMS:
             promised, found = getattr(self, name), getattr(stored, name)
             if promised is not None and promised.lower() != found:
                 raise ChecksumMismatch(f"{what}: {name} {promised} was promised, the bytes have {found}; send it again")
@@ -66,7 +99,7 @@ class Hashing:
     memory to queue_blocks blocks. A stream of up to INLINE_BYTES is hashed in the caller's thread.
     """
 
-    def __init__(self, algorithms: Iterable[str] = ("sha256", "md5"), *, queue_blocks: int = QUEUE_BLOCKS) -> None:
+    def __init__(self, algorithms: Iterable[str] = tuple(ALGORITHMS), *, queue_blocks: int = QUEUE_BLOCKS) -> None:
         self._digests = {name: ALGORITHMS[name]() for name in algorithms}
         self._queue_blocks = queue_blocks
         self._held: list[bytes] = []
@@ -80,7 +113,7 @@ class Hashing:
         if not self._workers:
             if self.size_bytes <= INLINE_BYTES:
                 return
-            self._workers = [_Worker(digest, self._queue_blocks) for digest in self._digests.values()]
+            self._workers = [_Worker(digests, self._queue_blocks) for digests in self._shares()]
         for held in self._held:
             for worker in self._workers:
                 worker.put(held)
@@ -103,7 +136,7 @@ class Hashing:
         return {name: str(digest.hexdigest()) for name, digest in self._digests.items()}
 
     def stored(self) -> Stored:
-        """Size and both digests of all that came."""
+        """Size and digests of all that came."""
         return Stored(size_bytes=self.size_bytes, **self.hexdigests())
 
     def __enter__(self) -> Self:
@@ -112,6 +145,12 @@ class Hashing:
     def __exit__(self, *_: object) -> None:
         self._end()
 
+    def _shares(self) -> list[list[Digest]]:
+        """The digests, by the thread that computes them."""
+        own = [[digest] for name, digest in self._digests.items() if name not in _SHARES_A_THREAD]
+        shared = [digest for name, digest in self._digests.items() if name in _SHARES_A_THREAD]
+        return [own[0] + shared, *own[1:]] if own else [shared]
+
     def _end(self) -> None:
         for worker in self._workers:
             worker.end()
@@ -119,10 +158,10 @@ class Hashing:
 
 
 class _Worker:
-    """One digest in one thread, fed through a bounded queue."""
+    """One thread with one or two digests, fed through a bounded queue."""
 
-    def __init__(self, digest: Any, queue_blocks: int) -> None:
-        self._digest = digest
+    def __init__(self, digests: list[Digest], queue_blocks: int) -> None:
+        self._digests = digests
         self._queue: SimpleQueue[bytes | None] = SimpleQueue()
         # Tokens bound the queue: queue.Queue and semaphores are Python code, and cost far more a block.
         self._room: SimpleQueue[None] = SimpleQueue()
@@ -141,7 +180,8 @@ class _Worker:
 
     def _run(self) -> None:
         while (block := self._queue.get()) is not None:
-            self._digest.update(block)
+            for digest in self._digests:
+                digest.update(block)
             self._room.put(None)
 
 

@@ -38,3 +38,28 @@ class VolumeUnavailable(StorageError):
 
 class ReadFailed(StorageError):
     """An object ended early or could not be read on; what came before is not the whole."""
+
+
+class NoSoundCopy(ReadFailed):
+    """No copy of the object could be read whole: each is corrupt, missing, or on a volume that is not to be had."""
+
+
+class InvalidFileId(StorageError):
+    """Not a file_id: 1 to 1,024 bytes of UTF-8 without control characters."""
+
+
+class ContainerNotFound(StorageError):
+    """No container has this number."""
+
+
+class ContainerNotEmpty(StorageError):
+    """The container holds files or containers; empty it first."""
+
+
+class CopyNeeded(StorageError):
+    """The copy is one of too few sound ones to be given up."""
+
+
+class CatalogueUnavailable(StorageError):
+    """The catalogue's database cannot be reached, or gave no answer. What was sent may have been kept: look, or send
+    it again, which makes no second version."""

@@ -1,7 +1,11 @@
-"""A volume on a file system: a folder with `objects/`, `staging/` and a marker file `volume.json`.
+"""A volume on a file system: a folder with `objects/`, `staging/`, `removed/` and a marker file `volume.json`.
 
 An object is written to staging, flushed (fsync), and made visible by one hard link that fails if the name is taken;
 then its folder is flushed. A crash at any moment leaves the object whole or invisible, and at worst a staging file.
+
+An object's label is the extended attribute `user.uraniborg` of its file. Where the file system has none, or no room for
+it, it is a file beside it, `.NAME.label`, which no key can name and which is there before the object is. The tombstone
+of a removed object is a file below `removed/`.
 """
 
 import contextlib
@@ -19,12 +23,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO
 
-from storage.checksums import Expected, Hashing, Readable, Stored
+from storage.checksums import INLINE_BYTES, Expected, Hashing, Readable, Stored
 from storage.durable import flush
 from storage.errors import InvalidKey, ObjectExists, ObjectNotFound, OutOfSpace, StorageError, VolumeUnavailable
-from storage.volume import Entry, ObjectStream, check_key, clip_range, is_key
+from storage.volume import Entry, Kind, Label, ObjectStream, check_key, clip_range, is_key
 
 MARKER = "volume.json"
+LABEL = "user.uraniborg"
+# No such attributes here (a tmpfs of old), or not so large: ext4 keeps all of a file's in 4 KiB.
+_NO_ATTRIBUTE = {errno.ENOTSUP, errno.E2BIG, errno.ENOSPC, errno.ERANGE}
 RESERVE_BYTES = 256 << 20
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _KNOWN_FOLDERS = 4096
@@ -45,6 +52,7 @@ class PosixVolume:
         self._root = Path(os.path.realpath(root))
         self._objects = self._root / "objects"
         self._staging = self._root / "staging"
+        self._removed = self._root / "removed"
         self._reserve_bytes = reserve_bytes
         self._durable: set[Path] = set()
         if create and not (self._root / MARKER).exists():
@@ -60,32 +68,69 @@ class PosixVolume:
         """What the volume is called in the catalogue."""
         return self._name
 
+    @property
+    def kind(self) -> Kind:
+        """See Volume.kind."""
+        return "posix"
+
     def put(
-        self, key: str, stream: Readable, *, size_hint: int | None = None, expected: Expected | None = None
+        self,
+        key: str,
+        stream: Readable,
+        *,
+        size_hint: int | None = None,
+        expected: Expected | None = None,
+        label: Label | None = None,
     ) -> Stored:
         """See Volume.put. OutOfSpace before the first byte when size_hint does not fit above the reserve."""
         target = self._path(key)
         if os.path.lexists(target):
             raise ObjectExists(f"{self._say(key)} is there already; take a new key")
         self._make_room(size_hint or 0, key)
-        staging = self._staging / f"{secrets.token_hex(16)}.part"
-        with self._told(key, writing=True):
-            descriptor = os.open(staging, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o640)
-        try:
-            with self._told(key):
-                # Held while we live, so that the janitor can tell a running put from a dead one.
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        with self._staged(key) as (descriptor, staging):
             stored = self._copy(key, stream, descriptor)
             if expected is not None:
                 expected.check(stored, self._say(key))
+            text = None if label is None else label(stored)
             with self._told(key, writing=True):
-                self._publish(key, staging, target)
-        finally:
-            # What was stored stays stored, and what failed keeps its own error: a name left over is the janitor's.
-            with contextlib.suppress(OSError):
-                staging.unlink()
-            os.close(descriptor)
+                beside = text is not None and not _attach(descriptor, text)
+                os.fsync(descriptor)
+                self._publish(key, staging, target, text if beside else None)
         return stored
+
+    def label(self, key: str) -> bytes | None:
+        """See Volume.label."""
+        path = self._path(key)
+        with self._told(key):
+            os.lstat(path)
+            try:
+                return _beside(path).read_bytes()  # it comes first: relabel may have left both
+            except FileNotFoundError:
+                pass
+            try:
+                return os.getxattr(path, LABEL, follow_symlinks=False)
+            except OSError as error:
+                if error.errno in {errno.ENODATA, errno.ENOTSUP}:
+                    return None
+                raise
+
+    def relabel(self, key: str, label: bytes) -> None:
+        """See Volume.relabel."""
+        path = self._path(key)
+        descriptor, _ = self._open(key)
+        try:
+            with self._told(key, writing=True):
+                if _attach(descriptor, label):
+                    os.fsync(descriptor)
+                    _remove_beside(path)
+                    return
+                with self._staged(key) as (written, staging):
+                    _write(written, label)
+                    os.fsync(written)
+                    staging.rename(_beside(path))
+                flush(path.parent)
+        finally:
+            os.close(descriptor)
 
     def open(self, key: str, start: int = 0, stop: int | None = None) -> ObjectStream:
         """See Volume.open. Reads by position: the stream costs one open file and no buffer."""
@@ -119,12 +164,15 @@ class PosixVolume:
             return False
         return True
 
-    def delete(self, key: str) -> bool:
+    def delete(self, key: str, *, tombstone: bytes | None = None) -> bool:
         """See Volume.delete. Flushes the folder; the folder stays, because a put may be on its way into it."""
         path = self._path(key)
+        if tombstone is not None:
+            self._bury(key, tombstone)
         try:
             with self._told(key):
                 path.unlink()
+                _beside(path).unlink(missing_ok=True)
                 flush(path.parent)
         except ObjectNotFound:
             return False
@@ -135,6 +183,19 @@ class PosixVolume:
         with self._told(prefix):
             self._check_marker()
         yield from self._walk(self._objects, "", prefix, after)
+
+    def tombstones(self) -> Iterator[tuple[str, bytes]]:
+        """See Volume.tombstones."""
+        if self._removed.is_dir():
+            for entry in self._walk(self._removed, "", "", ""):
+                with self._told(entry.key):
+                    yield entry.key, (self._removed / entry.key).read_bytes()
+
+    def capacity_bytes(self) -> int:
+        """See Volume.capacity_bytes: of the file system."""
+        with self._told("capacity"):
+            found = os.statvfs(self._root)
+        return found.f_blocks * found.f_frsize
 
     def free_bytes(self) -> int:
         """Room above the reserve, for an unprivileged writer."""
@@ -153,7 +214,7 @@ class PosixVolume:
     def _create(self) -> None:
         with self._told("create"):
             self._root.mkdir(mode=0o750, parents=True, exist_ok=True)
-            strangers = {path.name for path in self._root.iterdir()} - {"objects", "staging"}
+            strangers = {path.name for path in self._root.iterdir()} - {"objects", "staging", "removed"}
             if strangers - {f"{MARKER}.part"}:
                 raise VolumeUnavailable(f"{self._root} is not empty: a new volume wants an empty folder")
             self._objects.mkdir(mode=0o750, exist_ok=True)
@@ -169,21 +230,48 @@ class PosixVolume:
             flush(self._root)
             flush(self._root.parent)
 
+    @contextmanager
+    def _staged(self, key: str) -> Iterator[tuple[int, Path]]:
+        """A new file in staging, open to be written, which is gone from there at the end."""
+        staging = self._staging / f"{secrets.token_hex(16)}.part"
+        with self._told(key, writing=True):
+            descriptor = os.open(staging, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o640)
+        try:
+            with self._told(key):
+                # Held while we live, so that the janitor can tell a running put from a dead one.
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            yield descriptor, staging
+        finally:
+            # What was stored stays stored, and what failed keeps its own error: a name left over is the janitor's.
+            with contextlib.suppress(OSError):
+                staging.unlink()
+            os.close(descriptor)
+
     def _copy(self, key: str, stream: Readable, descriptor: int) -> Stored:
-        """The bytes on the disk, flushed; hashing catches up while the disk does."""
+        """The bytes on the disk; flushed where hashing has yet to catch up, so that both are done at once."""
         with Hashing() as hashing:
             for block in hashing.blocks(stream):
-                rest = memoryview(block)
                 with self._told(key, writing=True):
-                    while rest:
-                        rest = rest[os.write(descriptor, rest) :]
-            with self._told(key, writing=True):
-                os.fsync(descriptor)
+                    _write(descriptor, block)
+            if hashing.size_bytes > INLINE_BYTES:
+                with self._told(key, writing=True):
+                    os.fdatasync(descriptor)
             return hashing.stored()
 
-    def _publish(self, key: str, staging: Path, target: Path) -> None:
-        """One link, which fails if the name is taken; then the folders are flushed, so that the name lasts too."""
-        self._make_folder(target.parent)
+    def _publish(self, key: str, staging: Path, target: Path, beside: bytes | None) -> None:
+        """One link, which fails if the name is taken; then the folders are flushed, so that the name lasts too.
+
+        beside: a label that goes into a file of its own, before the object is visible.
+        """
+        self._make_folder(target.parent, self._objects)
+        if beside is not None:
+            with self._staged(key) as (descriptor, written):
+                _write(descriptor, beside)
+                os.fsync(descriptor)
+                if os.path.lexists(target):
+                    raise ObjectExists(f"{self._say(key)} is there already; take a new key")
+                # Over one that a put left which was cut off here: keys are never given twice.
+                written.rename(_beside(target))
         try:
             os.link(staging, target)
         except FileExistsError:
@@ -195,11 +283,22 @@ class PosixVolume:
             target.unlink()
             raise
 
-    def _make_folder(self, folder: Path) -> None:
-        """The folder and those above it, each with its entry flushed, whoever made it."""
-        if folder in self._durable or folder == self._objects:
+    def _bury(self, key: str, tombstone: bytes) -> None:
+        """Keep a tombstone, flushed; one that is there is replaced."""
+        stone = self._removed / check_key(key)
+        with self._told(key, writing=True), self._staged(key) as (descriptor, staging):
+            _write(descriptor, tombstone)
+            os.fsync(descriptor)
+            self._check_marker()
+            self._make_folder(stone.parent, self._root)
+            staging.rename(stone)
+            flush(stone.parent)
+
+    def _make_folder(self, folder: Path, top: Path) -> None:
+        """The folder and those above it, below top, each with its entry flushed, whoever made it."""
+        if folder in self._durable or folder == top:
             return
-        self._make_folder(folder.parent)
+        self._make_folder(folder.parent, top)
         # Never parents=True: if `objects` is gone the disk is gone, and must not be made again on another.
         with contextlib.suppress(FileExistsError):
             folder.mkdir(mode=0o750)
@@ -299,6 +398,36 @@ class _Reading:
 
     def __del__(self) -> None:
         self.close()
+
+
+def _attach(descriptor: int, label: bytes) -> bool:
+    """Give an open file its label; False where the file system has no attributes, or none so large."""
+    try:
+        os.setxattr(descriptor, LABEL, label)
+    except OSError as error:
+        if error.errno in _NO_ATTRIBUTE:
+            return False
+        raise
+    return True
+
+
+def _beside(path: Path) -> Path:
+    """Where the label lies that the file cannot carry itself."""
+    return path.with_name(f".{path.name}.label")
+
+
+def _remove_beside(path: Path) -> None:
+    try:
+        _beside(path).unlink()
+    except FileNotFoundError:
+        return
+    flush(path.parent)
+
+
+def _write(descriptor: int, data: bytes) -> None:
+    rest = memoryview(data)
+    while rest:
+        rest = rest[os.write(descriptor, rest) :]
 
 
 def _remove_stale(path: Path, before: float) -> bool:

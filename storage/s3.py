@@ -3,8 +3,12 @@
 An object becomes visible when its one put or its multipart upload completes, and only if nothing is there yet
 (If-None-Match: *). What a cut-off upload leaves is invisible, and ended by the janitor. The server and its errors are
 in s3_bucket.py, uploads and reads in s3_transfer.py.
+
+An object's label is metadata of its own where it is put in one request, else, and if it is changed later, an object
+under `.labels/`, which is put first. The tombstone of a removed object lies under `.removed/`. No key can name these.
 """
 
+import base64
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any, BinaryIO, Literal
@@ -15,8 +19,8 @@ from storage.checksums import Expected, Hashing, Readable, Stored
 from storage.errors import InvalidRange, ObjectExists, ObjectNotFound
 from storage.ranged import READ_AHEAD_BYTES, RangedReader
 from storage.s3_bucket import Bucket
-from storage.s3_transfer import MAX_PARTS, Reading, Upload, gather, put_whole
-from storage.volume import Entry, ObjectStream, clip_range, is_key
+from storage.s3_transfer import MAX_PARTS, Reading, Upload, gather, put_label, put_whole
+from storage.volume import Entry, Kind, Label, ObjectStream, clip_range, is_key
 
 MIN_PART_BYTES = 5 << 20
 PART_BYTES = 64 << 20
@@ -88,8 +92,19 @@ class S3Volume:
         """What the volume is called in the catalogue."""
         return self._bucket.name
 
+    @property
+    def kind(self) -> Kind:
+        """See Volume.kind."""
+        return "s3"
+
     def put(
-        self, key: str, stream: Readable, *, size_hint: int | None = None, expected: Expected | None = None
+        self,
+        key: str,
+        stream: Readable,
+        *,
+        size_hint: int | None = None,
+        expected: Expected | None = None,
+        label: Label | None = None,
     ) -> Stored:
         """See Volume.put. One request up to part_bytes, a multipart upload beyond."""
         bucket = self._bucket
@@ -103,7 +118,8 @@ class S3Volume:
                 stored = hashing.stored()
                 if expected is not None:
                     expected.check(stored, bucket.say(key))
-                put_whole(bucket, key, first, md5=self._md5)
+                text = None if label is None else label(stored)
+                put_whole(bucket, key, first, md5=self._md5, label=text)
                 return stored
             if self.exists(key):
                 # Spares a long upload; the last word is said at completion.
@@ -118,13 +134,28 @@ class S3Volume:
                 stored = hashing.stored()
                 if expected is not None:
                     expected.check(stored, bucket.say(key))
-                upload.complete(stored.size_bytes)
+                upload.wait()
+                upload.complete(stored.size_bytes, None if label is None else label(stored))
             except BaseException as error:
                 upload.abort(error)
                 raise
             finally:
                 upload.close()
             return stored
+
+    def label(self, key: str) -> bytes | None:
+        """See Volume.label."""
+        bucket = self._bucket
+        metadata = bucket.head(key)[2]
+        try:
+            return bucket.small(key, bucket.label(key))  # it comes first: relabel leaves the former one where it was
+        except ObjectNotFound:
+            return base64.b64decode(metadata["label"]) if "label" in metadata else None
+
+    def relabel(self, key: str, label: bytes) -> None:
+        """See Volume.relabel."""
+        self._bucket.head(key)
+        put_label(self._bucket, key, label, md5=self._md5)
 
     def open(self, key: str, start: int = 0, stop: int | None = None) -> ObjectStream:
         """See Volume.open. A connection that breaks is taken up again where it broke, on the same object."""
@@ -142,7 +173,7 @@ class S3Volume:
 
     def reader(self, key: str) -> BinaryIO:
         """See Volume.reader: ranged reads with read-ahead, which grows while reading goes straight on."""
-        size_bytes, etag = self._bucket.head(key)
+        size_bytes, etag, _ = self._bucket.head(key)
 
         def fetch(start: int, stop: int) -> bytes:
             reading = Reading(self._bucket, key, start, stop, etag)
@@ -163,13 +194,23 @@ class S3Volume:
             return False
         return True
 
-    def delete(self, key: str) -> bool:
+    def delete(self, key: str, *, tombstone: bytes | None = None) -> bool:
         """See Volume.delete. S3 itself does not say whether there was one, so this asks first."""
+        bucket = self._bucket
         there = self.exists(key)
-        if there:
-            with self._bucket.told(key):
-                self._bucket.client.delete_object(**self._bucket.target(key))
+        with bucket.told(key):
+            if tombstone is not None:
+                bucket.client.put_object(**bucket.tombstone(key), Body=tombstone)
+            if there:
+                bucket.client.delete_object(**bucket.target(key))
+                bucket.client.delete_object(**bucket.label(key))
         return there
+
+    def tombstones(self) -> Iterator[tuple[str, bytes]]:
+        """See Volume.tombstones."""
+        for found in self._listed(Prefix=self._bucket.removed):
+            key = found["Key"].removeprefix(self._bucket.removed)
+            yield key, self._bucket.small(key, self._bucket.tombstone(key))
 
     def keys(self, prefix: str = "", *, after: str = "") -> Iterator[Entry]:
         """See Volume.keys. By pages of a thousand; what does not follow the grammar of keys is not ours: left out."""
@@ -181,6 +222,10 @@ class S3Volume:
                 yield Entry(key, found["Size"], found["LastModified"].astimezone(UTC))
 
     def free_bytes(self) -> int | None:
+        """None: S3 has no word for it."""
+        return None
+
+    def capacity_bytes(self) -> int | None:
         """None: S3 has no word for it."""
         return None
 
@@ -199,6 +244,10 @@ class S3Volume:
                 ended += 1
         for found in self._listed(Prefix=bucket.claims):
             if found["LastModified"] <= before:
+                key = found["Key"].removeprefix(bucket.claims)
+                if not self.exists(key):  # the label was put first, and then nothing
+                    with bucket.told(key):
+                        bucket.client.delete_object(**bucket.label(key))
                 with bucket.told("of a claim"):
                     bucket.client.delete_object(Bucket=bucket.bucket, Key=found["Key"])
                 ended += 1

@@ -25,7 +25,7 @@ from storage.volume import check_key
 _NOT_FOUND = {"404", "NoSuchKey", "NotFound", "NoSuchUpload"}
 _FULL = {"507", "InsufficientStorage", "XMinioStorageFull", "QuotaExceeded", "EntityTooLarge"}
 # Outside the grammar of keys, and so never listed as an object.
-_CLAIMS = ".claims/"
+_CLAIMS, _LABELS, _REMOVED = ".claims/", ".labels/", ".removed/"
 
 
 class Bucket:
@@ -49,7 +49,7 @@ class Bucket:
             check_key(prefix.removesuffix("/"))
         self.name, self.bucket = name, bucket
         self.prefix = prefix.removesuffix("/") + "/" if prefix else ""
-        self.claims = self.prefix + _CLAIMS
+        self.claims, self.labels, self.removed = (self.prefix + each for each in (_CLAIMS, _LABELS, _REMOVED))
         self.endpoint_url = endpoint_url
         self.client: Any = boto3.client(
             "s3",
@@ -68,12 +68,25 @@ class Bucket:
         """Where the mark lies that says: an upload to this key is being completed."""
         return {"Bucket": self.bucket, "Key": self.claims + check_key(key)}
 
-    def head(self, key: str) -> tuple[int, str]:
-        """Size in bytes and ETag; ObjectNotFound."""
+    def label(self, key: str) -> dict[str, str]:
+        """Where the label lies that the object does not carry itself."""
+        return {"Bucket": self.bucket, "Key": self.labels + check_key(key)}
+
+    def tombstone(self, key: str) -> dict[str, str]:
+        """Where the tombstone of a removed object lies."""
+        return {"Bucket": self.bucket, "Key": self.removed + check_key(key)}
+
+    def head(self, key: str) -> tuple[int, str, dict[str, str]]:
+        """Size in bytes, ETag and metadata; ObjectNotFound."""
         target = self.target(key)
         with self.told(key):
             found = self.client.head_object(**target)
-        return int(found["ContentLength"]), str(found["ETag"])
+        return int(found["ContentLength"]), str(found["ETag"]), found.get("Metadata", {})
+
+    def small(self, key: str, place: dict[str, str]) -> bytes:
+        """A small object of our own about a key, whole; ObjectNotFound."""
+        with self.told(key):
+            return bytes(self.client.get_object(**place)["Body"].read())
 
     def say(self, key: str) -> str:
         """The object, as errors name it."""

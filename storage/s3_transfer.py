@@ -19,14 +19,27 @@ from storage.errors import ObjectExists, ObjectNotFound, ReadFailed, StorageErro
 from storage.s3_bucket import Bucket
 
 MAX_PARTS = 10_000
+# S3 takes 2 KiB of metadata, of which base64 leaves three quarters.
+MAX_LABEL_BYTES = 1_400
 READ_ATTEMPTS = 4
 
 
-def put_whole(bucket: Bucket, key: str, body: bytearray, *, md5: bool) -> None:
+def put_whole(bucket: Bucket, key: str, body: bytearray, *, md5: bool, label: bytes | None = None) -> None:
     """One request, refused by the server if the key is taken. md5: guard it by Content-MD5."""
     token, target = secrets.token_hex(16), bucket.target(key)
+    metadata = {"put": token}
+    if label is not None and len(label) <= MAX_LABEL_BYTES:
+        metadata["label"] = base64.b64encode(label).decode()
+    elif label is not None:
+        put_label(bucket, key, label, md5=md5)
     with bucket.told(key, token):
-        bucket.client.put_object(**target, Body=body, IfNoneMatch="*", Metadata={"put": token}, **_guard(body, md5))
+        bucket.client.put_object(**target, Body=body, IfNoneMatch="*", Metadata=metadata, **_guard(body, md5))
+
+
+def put_label(bucket: Bucket, key: str, label: bytes, *, md5: bool) -> None:
+    """Keep a label in an object of its own."""
+    with bucket.told(key):
+        bucket.client.put_object(**bucket.label(key), Body=label, **_guard(label, md5))
 
 
 class Upload:
@@ -54,16 +67,19 @@ class Upload:
             raise StorageError(f"{say} has more than {MAX_PARTS} parts: give size_hint, or larger part_bytes")
         self._running.append(self._threads.submit(self._send, number, part))
 
-    def complete(self, size_bytes: int) -> None:
-        """Make the object visible, if nothing is there; then see that the server has all of it."""
+    def wait(self) -> None:
+        """Return when all parts have arrived."""
         while self._running:
             self._collect()
+
+    def complete(self, size_bytes: int, label: bytes | None) -> None:
+        """Make the object visible, if nothing is there, its label first; see that the server has all of it."""
         bucket = self._bucket
-        with self._claimed(), bucket.told(self._key, self._token):
+        with self._claimed(), self._labelled(label), bucket.told(self._key, self._token):
             bucket.client.complete_multipart_upload(
                 **self._target, UploadId=self._upload_id, MultipartUpload={"Parts": self._done}, IfNoneMatch="*"
             )
-        found, _ = bucket.head(self._key)
+        found, *_ = bucket.head(self._key)
         if found != size_bytes:
             with bucket.told(self._key):
                 bucket.client.delete_object(**self._target)
@@ -104,6 +120,20 @@ class Upload:
             yield
         finally:
             self._release(claim)
+
+    @contextmanager
+    def _labelled(self, label: bytes | None) -> Iterator[None]:
+        """Put the label, and take it back if the object does not come to it. A crash leaves it beside its claim."""
+        if label is None:
+            yield
+            return
+        put_label(self._bucket, self._key, label, md5=self._md5)
+        try:
+            yield
+        except StorageError:
+            with self._bucket.told(self._key):
+                self._bucket.client.delete_object(**self._bucket.label(self._key))
+            raise
 
     def _release(self, claim: dict[str, str]) -> None:
         try:
@@ -205,7 +235,7 @@ def gather(blocks: Iterator[bytes], part_bytes: int) -> Iterator[bytearray]:
         yield part
 
 
-def _guard(body: bytearray, md5: bool) -> dict[str, str]:
+def _guard(body: bytes | bytearray, md5: bool) -> dict[str, str]:
     """Content-MD5 (RFC 1864), for servers that want it; boto3 sends CRC-32 by itself."""
     if not md5:
         return {}

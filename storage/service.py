@@ -6,23 +6,17 @@ object without a row, which scrub.py finds, and never a row that promises bytes 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import BinaryIO, Protocol, runtime_checkable
 
-from storage.checksums import Expected, Readable
+from storage.checksums import Expected, Readable, Stored
 from storage.errors import ObjectNotFound, OutOfSpace, VolumeUnavailable
+from storage.labels import Label
+from storage.model import StoredObject
+from storage.volume import Label as Labelling
 from storage.volume import ObjectStream, Volume, new_key
 
-
-@dataclass(frozen=True, slots=True)
-class StoredObject:
-    """An object that lies in the store: key, the name of its volume, bytes, digests in lower-case hexadecimal."""
-
-    key: str
-    volume: str
-    size_bytes: int
-    sha256: str
-    md5: str
+__all__ = ["ObjectStore", "StoredObject"]
 
 
 class ObjectStore:
@@ -56,10 +50,14 @@ class ObjectStore:
         key: str | None = None,
         size_hint: int | None = None,
         expected: Expected | None = None,
+        volumes: Sequence[str] | None = None,
+        label: Labelling | None = None,
     ) -> StoredObject:
         """Keep the stream's bytes, durably, and say where: by default under a new key. The row is the caller's.
 
         size_hint: bytes to come, if known; it spares beginning on a volume without room. expected: what they must be.
+        volumes: which to try, in this order; all by default. label: see Volume.put; by default one that says what these
+        bytes are, not whose: for that, label() later.
         A volume that is full or gone is passed over, in mid-stream too if the stream can seek back.
         Raises OutOfSpace or VolumeUnavailable when no volume is left, ChecksumMismatch, ObjectExists.
         """
@@ -67,16 +65,28 @@ class ObjectStore:
         key = new_key() if key is None else key
         if size_hint is None and expected is not None:
             size_hint = expected.size_bytes
-        for number, volume in enumerate(self.volumes, 1):
+        created = datetime.now(UTC)
+
+        def own_label(stored: Stored) -> bytes:
+            return Label(stored.size_bytes, stored.sha256, stored.md5, stored.crc32c, created).write()
+
+        tried = self.volumes if volumes is None else [self.volume(name) for name in volumes]
+        for number, volume in enumerate(tried, 1):
             watched = _Watched(stream)
             try:
-                stored = volume.put(key, watched, size_hint=size_hint, expected=expected)
+                stored = volume.put(key, watched, size_hint=size_hint, expected=expected, label=label or own_label)
             except (OutOfSpace, VolumeUnavailable):
-                if number == len(self._volumes) or not _rewind(stream, start, watched):
+                if number == len(tried) or not _rewind(stream, start, watched):
                     raise
             else:
-                return StoredObject(key, volume.name, stored.size_bytes, stored.sha256, stored.md5)
-        raise AssertionError("the loop above returns or raises")
+                return StoredObject(
+                    key, volume.name, stored.size_bytes, stored.sha256, stored.md5, stored.crc32c, created
+                )
+        raise VolumeUnavailable("no volume is to be written to")
+
+    def label(self, key: str, label: bytes, *, volume: str) -> None:
+        """Give an object another label, within the transaction that says whose it is and before its commit."""
+        self.volume(volume).relabel(key, label)
 
     def open(self, key: str, start: int = 0, stop: int | None = None, *, volume: str | None = None) -> ObjectStream:
         """The bytes start <= i < stop of an object as a stream (Volume.open)."""

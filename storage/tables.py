@@ -1,5 +1,6 @@
 """The store's own tables, schema `store`. What is asked of them is in catalogue.py.
 
+A container holds files, an object is a version of a file, a copy is where its bytes lie, on a volume.
 `event` is the one feed of the whole archive. Append to it with catalogue.append_event only.
 """
 
@@ -8,6 +9,7 @@ from sqlalchemy import (
     CheckConstraint,
     Column,
     DateTime,
+    ForeignKey,
     Identity,
     Index,
     Integer,
@@ -27,6 +29,7 @@ metadata = MetaData(
         "ix": "%(table_name)s_%(column_0_N_name)s_idx",
         "uq": "%(table_name)s_%(column_0_N_name)s_key",
         "ck": "%(table_name)s_%(constraint_name)s_check",
+        "fk": "%(table_name)s_%(column_0_name)s_fkey",
     },
 )
 
@@ -58,17 +61,80 @@ Index("event_kind_event_time_idx", event.c.kind, event.c.event_time)
 # Only the few that wait for their number are in it.
 Index("event_waiting_idx", event.c.xid, event.c.entry, postgresql_where=event.c.event_id.is_(None))
 
+container = Table(
+    "container",
+    metadata,
+    Column("container_id", BigInteger, Identity(), primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("parent_id", BigInteger, ForeignKey("store.container.container_id")),
+    Column("created", DateTime(timezone=True), nullable=False, server_default=text("now()")),
+    CheckConstraint("name <> ''", name="name"),
+)
+Index("container_parent_id_idx", container.c.parent_id)
+
+# A version of a file. One that was removed stays, so that its number is never given again.
 stored_object = Table(
     "object",
     metadata,
-    Column("volume", Text, primary_key=True),
-    # Collation C sorts by bytes, as the volumes list: scrub compares the two as streams.
-    Column("key", Text(collation="C"), primary_key=True),
+    # Taken from its sequence while a put runs, and so greater than that of any earlier try: rebuild.py relies on it.
+    Column("object_id", BigInteger, Identity(), primary_key=True),
+    # Collation C sorts by bytes: a listing by prefix is a range of the index.
+    Column("file_id", Text(collation="C"), nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("container_id", BigInteger, ForeignKey(container.c.container_id)),
     Column("size_bytes", BigInteger, nullable=False),
+    Column("media_type", Text),
     Column("sha256", Text, nullable=False),
     Column("md5", Text, nullable=False),
+    Column("crc32c", Text, comment="null of objects older than this column"),
     Column("created", DateTime(timezone=True), nullable=False, server_default=text("now()")),
+    Column("removed", DateTime(timezone=True), comment="since when its bytes are no longer promised"),
+    CheckConstraint("file_id <> ''", name="file_id"),
+    CheckConstraint("version >= 1", name="version"),
     CheckConstraint("size_bytes >= 0", name="size_bytes"),
     CheckConstraint("sha256 ~ '^[0-9a-f]{64}$'", name="sha256"),
     CheckConstraint("md5 ~ '^[0-9a-f]{32}$'", name="md5"),
+    CheckConstraint("crc32c ~ '^[0-9a-f]{8}$'", name="crc32c"),
+)
+Index("object_file_id_version_key", stored_object.c.file_id, stored_object.c.version, unique=True)
+# Most objects are in no container.
+Index(
+    "object_container_id_idx",
+    stored_object.c.container_id,
+    stored_object.c.file_id,
+    postgresql_where=stored_object.c.container_id.is_not(None),
+)
+
+# Where an object's bytes lie, or should lie.
+copy = Table(
+    "copy",
+    metadata,
+    Column("object_id", BigInteger, ForeignKey(stored_object.c.object_id, ondelete="CASCADE"), primary_key=True),
+    Column("volume", Text, primary_key=True),
+    # Collation C sorts by bytes, as the volumes list: scrub compares the two as streams.
+    Column("key", Text(collation="C"), nullable=False),
+    Column("state", Text, nullable=False, server_default=text("'ok'")),
+    Column("verified", DateTime(timezone=True), comment="when its bytes were last read and found right"),
+    Column("created", DateTime(timezone=True), nullable=False, server_default=text("now()")),
+    CheckConstraint("state IN ('ok', 'pending', 'missing', 'corrupt')", name="state"),
+)
+Index("copy_volume_key_key", copy.c.volume, copy.c.key, unique=True)
+# Which copy of a volume was verified longest ago: scrub's order.
+Index("copy_volume_verified_idx", copy.c.volume, copy.c.verified.nulls_first())
+# Few are not as they should be.
+Index("copy_state_idx", copy.c.state, copy.c.volume, postgresql_where=copy.c.state != "ok")
+
+volume = Table(
+    "volume",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("kind", Text, nullable=False),
+    Column("site", Text, nullable=False),
+    Column("class", Text, nullable=False, comment="what kind of place it is: online, nearline, cache, ..."),
+    Column("state", Text, nullable=False, server_default=text("'online'")),
+    Column("capacity_bytes", BigInteger, comment="null: it cannot say"),
+    Column("watermark_bytes", BigInteger, nullable=False, server_default=text("0"), comment="free bytes left alone"),
+    CheckConstraint("kind IN ('posix', 's3')", name="kind"),
+    CheckConstraint("state IN ('online', 'readonly', 'draining', 'offline')", name="state"),
+    CheckConstraint("capacity_bytes >= 0 AND watermark_bytes >= 0", name="bytes"),
 )

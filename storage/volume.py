@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from typing import BinaryIO, Protocol, Self, runtime_checkable
+from typing import BinaryIO, Literal, Protocol, Self, runtime_checkable
 
 from storage.checksums import BLOCK_BYTES, Expected, Readable, Stored
 from storage.errors import InvalidKey, InvalidRange, ReadFailed
@@ -30,9 +30,16 @@ class Entry:
     modified: datetime
 
 
+Label = Callable[[Stored], bytes]
+Kind = Literal["posix", "s3"]
+
+
 @runtime_checkable
 class Volume(Protocol):
     """A place for objects. All methods may be called from many threads at once.
+
+    With an object lies its label: a few hundred bytes that say what it is (labels.py), so that the catalogue can be
+    made again from the volumes alone. Of an object that was removed a label can stay as its tombstone.
 
     Every method raises InvalidKey for a key outside the grammar and VolumeUnavailable when the volume cannot be
     reached. No key may be a folder of another ("a" beside "a/b"): a disk cannot hold both.
@@ -42,16 +49,34 @@ class Volume(Protocol):
     def name(self) -> str:
         """What the volume is called in the catalogue."""
 
+    @property
+    def kind(self) -> Kind:
+        """What kind of volume it is."""
+
     def put(
-        self, key: str, stream: Readable, *, size_hint: int | None = None, expected: Expected | None = None
+        self,
+        key: str,
+        stream: Readable,
+        *,
+        size_hint: int | None = None,
+        expected: Expected | None = None,
+        label: Label | None = None,
     ) -> Stored:
         """Read the stream to its end and keep it under the key; durable and visible, at once, when this returns.
 
         size_hint: bytes to come, if known; only used to plan. expected: what the bytes must be.
+        label: called once, when all bytes are in, hashed and as expected, before they are visible; what it returns is
+        kept with the object. If it raises, nothing is kept.
         Of several puts to one key exactly one succeeds. When it raises, nothing is visible; only a connection lost in
         the very moment of completion (VolumeUnavailable) may leave the whole object, without a row: scrub finds it.
-        Raises ObjectExists, ChecksumMismatch, OutOfSpace, and whatever the stream's read raises.
+        Raises ObjectExists, ChecksumMismatch, OutOfSpace, and whatever the stream's read, or label, raises.
         """
+
+    def label(self, key: str) -> bytes | None:
+        """The object's label; None if it was put without one. Raises ObjectNotFound."""
+
+    def relabel(self, key: str, label: bytes) -> None:
+        """Keep another label with the object, durably; a crash leaves the one or the other. Raises ObjectNotFound."""
 
     def open(self, key: str, start: int = 0, stop: int | None = None) -> "ObjectStream":
         """The bytes start <= i < stop as a stream; a stop beyond the end means the end.
@@ -68,8 +93,14 @@ class Volume(Protocol):
     def exists(self, key: str) -> bool:
         """Is an object there?"""
 
-    def delete(self, key: str) -> bool:
-        """Remove the object; False if none was there."""
+    def delete(self, key: str, *, tombstone: bytes | None = None) -> bool:
+        """Remove the object and its label; False if none was there.
+
+        tombstone: kept under the key, durably, before the object goes.
+        """
+
+    def tombstones(self) -> Iterator[tuple[str, bytes]]:
+        """What is left of removed objects: key and tombstone, in any order."""
 
     def keys(self, prefix: str = "", *, after: str = "") -> Iterator[Entry]:
         """Objects whose key starts with prefix, as a stream that can be taken up again after the key `after`.
@@ -80,6 +111,9 @@ class Volume(Protocol):
 
     def free_bytes(self) -> int | None:
         """Room for more, in bytes; None where the volume cannot say (S3)."""
+
+    def capacity_bytes(self) -> int | None:
+        """Of the whole volume, in bytes; None where it cannot say (S3)."""
 
     def janitor(self, *, grace_s: float) -> int:
         """Clear what cut-off puts left behind, unless it was touched less than grace_s seconds ago; how many."""

@@ -315,7 +315,10 @@ def _save_table(connection: Connection, schema: str, name: str, role: Role, fold
 def _save_listing(owner: Connection, path: Path) -> tuple[int, int]:
     """The objects of the snapshot, each key once; how many, and their bytes."""
     number = total = 0
-    statement = text("SELECT DISTINCT ON (key) key, size_bytes, sha256, volume FROM store.object ORDER BY key, volume")
+    statement = text(
+        "SELECT DISTINCT ON (key) key, size_bytes, sha256, volume FROM store.copy JOIN store.object USING (object_id)"
+        " ORDER BY key, state <> 'ok', volume"
+    )
     with path.open("w") as lines:
         for row in owner.execution_options(yield_per=5_000).execute(statement):
             lines.write("\t".join(map(str, row)) + "\n")

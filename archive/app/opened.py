@@ -27,6 +27,7 @@ from archive.sphere.pgsphere import PgSphere
 from archive.sphere.plain import PlainSphere
 from archive.sphere.sphere import Sphere
 from archive.vo.errors import ConfigurationError
+from storage.objects import ObjectService
 from storage.posix import PosixVolume
 from storage.service import ObjectStore
 from storage.volume import Volume
@@ -136,6 +137,12 @@ class OpenedArchive:
     @cached_property
     def store(self) -> ObjectStore:
         return ObjectStore([volume(self.settings)])
+
+    @cached_property
+    def objects(self) -> ObjectService:
+        """Files with versions, on the volumes of the store."""
+        chosen = self.settings.store
+        return ObjectService(self.store, self.engines.writer, site=chosen.site, copies=chosen.copies)
 
     @property
     def operator_token_path(self) -> Path:

@@ -204,10 +204,14 @@ def _settle(connection: Connection, manifest: Manifest, volume_name: str) -> Non
     """What is different here: the volume's name, the queue's entries, and objects that were not to be had."""
     gone = {"gone": list(manifest.gone)}
     connection.execute(text("DELETE FROM arc.file WHERE object_key = ANY(:gone)"), gone)
-    connection.execute(text("DELETE FROM store.object WHERE key = ANY(:gone)"), gone)
-    connection.execute(
-        text("DELETE FROM store.object a USING store.object b WHERE a.key = b.key AND a.volume > b.volume")
-    )
-    connection.execute(text("UPDATE store.object SET volume = :name WHERE volume <> :name"), {"name": volume_name})
+    # A backup of before copies had a table of their own has a row of store.object for each.
+    table = "copy" if connection.execute(text("SELECT to_regclass('store.copy')")).scalar() else "object"
+    copies = sql.Identifier("store", table)
+    for statement in (
+        "DELETE FROM {0} WHERE key = ANY(%(gone)s)",
+        "DELETE FROM {0} a USING {0} b WHERE a.key = b.key AND a.volume > b.volume",
+        "UPDATE {0} SET volume = %(name)s WHERE volume <> %(name)s",
+    ):
+        driver_of(connection).execute(sql.SQL(statement).format(copies), gone | {"name": volume_name})
     # A job without an entry in the queue is queued again by the workers.
     connection.execute(text("UPDATE uws.job SET procrastinate_id = NULL"))

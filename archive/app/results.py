@@ -2,7 +2,7 @@
 
 from typing import IO, BinaryIO, cast
 
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 
 from archive.database.engines import begin_unflushed
 from archive.jobs.results import Laid
@@ -24,9 +24,13 @@ class StoredResults:
             stored = self._store.store(stream)
         except (OutOfSpace, VolumeUnavailable) as problem:
             raise UnavailableError(f"the result could not be kept: {problem}") from None
+
+        def record(connection: Connection) -> None:
+            catalogue.add_object(connection, stored)
+
         return Laid(
             stored.key,
-            record=lambda connection: catalogue.add_object(connection, stored),
+            record=record,
             discard=lambda: self._store.delete(stored.key, volume=stored.volume),
         )
 
@@ -44,6 +48,6 @@ class StoredResults:
 
     def delete(self, key: str) -> None:
         with self._writer.begin() as connection:
-            held = [each.name for each in self._store.volumes if catalogue.remove_object(connection, each.name, key)]
-        for name in held:
+            held = catalogue.remove_objects(connection, [key])
+        for name, key in held:
             self._store.delete(key, volume=name)

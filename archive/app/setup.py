@@ -3,6 +3,7 @@
 Repeatable, and quick when there is nothing to do; `uraniborg db init`, `db migrate`, `restore` and `demo` all call it.
 """
 
+import contextlib
 from collections.abc import Sequence
 
 from sqlalchemy import Connection, MetaData, text
@@ -16,8 +17,10 @@ from archive.holdings import catalogues, published, views
 from archive.holdings.own import seeing
 from archive.holdings.tables import arc
 from archive.jobs import queue
+from archive.settings import MiB
 from archive.sphere.sphere import Sphere
 from storage.catalogue import totals
+from storage.errors import VolumeUnavailable
 
 WORKING_SCHEMAS = ("arc", "store", "acl", "uws", "tap_schema")
 CALLABLE_SCHEMAS = ("public", "sphere")
@@ -60,6 +63,12 @@ def make_volume(archive: OpenedArchive) -> None:
     with archive.engines.writer.connect() as connection:
         if not totals(connection):
             volume(archive.settings, create=True)
+    chosen = archive.settings.store
+    with contextlib.suppress(VolumeUnavailable):  # it is on record from when it was there
+        for each in archive.store.volumes:
+            archive.objects.register(
+                each.name, storage_class=chosen.storage_class, watermark_bytes=chosen.watermark_mib * MiB
+            )
 
 
 HOLDINGS = SkyTable(published.quoted(f"{arc.SCHEMA}.{arc.file.name}"), ('"s_ra"', '"s_dec"'), '"s_region"')

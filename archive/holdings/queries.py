@@ -14,6 +14,7 @@ from sqlalchemy.dialects.postgresql import insert
 
 from archive.holdings.model import DataProduct, Rights, StoredFile
 from archive.holdings.tables import arc
+from storage.catalogue import next_version
 
 Outcome = Literal["accepted", "unchanged", "new_version"]
 _NOT_COLUMNS = {"s_region", "release_date", "progenitors", "rights"}
@@ -166,7 +167,8 @@ def add_version(
     if current is not None and current.sha256 == stored.sha256:
         return "unchanged", current.version
     last = connection.execute(select(func.max(c.version)).where(c.file_id == product.file_id)).scalar()
-    version = (last or 0) + 1  # of a withdrawn file too, which has versions and no current one
+    # Of a withdrawn file too, which has versions and no current one, or, if it was purged, only the store's tombstones.
+    version = max((last or 0) + 1, next_version(connection, product.file_id))
     if current is not None:
         connection.execute(
             update(arc.file)

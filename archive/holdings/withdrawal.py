@@ -15,8 +15,7 @@ from sqlalchemy import Connection, delete, select, text, update
 from archive.holdings import published, queries
 from archive.holdings.tables import arc
 from archive.vo.errors import NotFoundError, UsageError
-from storage.catalogue import append_event
-from storage.tables import stored_object
+from storage.catalogue import append_event, remove_objects
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +75,7 @@ def purge(connection: Connection, file_id: str) -> list[str]:
     found = connection.execute(delete(arc.file).where(c.file_id == file_id).returning(c.version, c.object_key)).all()
     keys += [row.object_key for row in found]
     connection.execute(delete(arc.alias).where(arc.alias.c.target == file_id))
-    connection.execute(delete(stored_object).where(stored_object.c.key.in_(keys)))
+    remove_objects(connection, keys)
     append_event(connection, "removed", file_id, None, {"versions": sorted(row.version for row in found)})
     return keys
 

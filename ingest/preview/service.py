@@ -23,7 +23,7 @@ from archive.jobs.job import Parameter
 from archive.jobs.service import JobService
 from archive.vo.errors import ArchiveError, NotFoundError, UnavailableError
 from ingest import failures
-from storage.catalogue import add_object, remove_object
+from storage.catalogue import add_object, remove_objects
 from storage.errors import StorageError
 from storage.service import ObjectStore, StoredObject
 
@@ -140,12 +140,7 @@ class PreviewService:
                 former = previews.replace(connection, file_id, version, rows)
                 for each in stored:
                     add_object(connection, each)
-                gone = [
-                    (volume.name, key)
-                    for key in former
-                    for volume in self._store.volumes
-                    if remove_object(connection, volume.name, key)
-                ]
+                gone = remove_objects(connection, former)
         except Exception as error:
             # Where the answer to COMMIT was lost the rows may be there: then the bytes stay, and scrub judges.
             if failures.rolled_back(error):

@@ -58,7 +58,7 @@ class Sky:
             assert content == self.versions[file_id, version], file_id
             assert sha256 == hashlib.sha256(content).hexdigest()
         assert archive.rows("SELECT file_id FROM arc.file WHERE superseded_at IS NOT NULL") == [("old/image.fits",)]
-        assert {key for *_, key in held} == {key for (key,) in archive.rows("SELECT key FROM store.object")}
+        assert {key for *_, key in held} == {key for (key,) in archive.rows("SELECT key FROM store.copy")}
         assert sorted((event.file_id, event.version) for event in archive.file_events()) == sorted(self.versions)
         assert archive.seen("SELECT count(*) FROM cat.stars") == [(200,)]
         waiting = [name for name in files_below(archive.drop) if not name.startswith(("accepted/", "quarantine/"))]

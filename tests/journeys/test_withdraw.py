@@ -89,7 +89,7 @@ def test_bytes_are_removed_when_told_and_after_their_row(filled: Archive) -> Non
     withdraw(filled, "sky/one.fits", "--reason", "not ours")
     assert withdraw(filled, "sky/one.fits", "--purge") == "sky/one.fits: 2 objects removed\n"
     assert filled.rows("SELECT count(*) FROM arc.file WHERE file_id = 'sky/one.fits'") == [(0,)]
-    assert filled.rows("SELECT count(*) FROM store.object WHERE key = ANY(:keys)", keys=keys) == [(0,)]
+    assert filled.rows("SELECT count(*) FROM store.copy WHERE key = ANY(:keys)", keys=keys) == [(0,)]
     assert [Path(filled.data_dir / "store" / "objects" / key).exists() for key in keys] == [False, False]
     assert [event.kind for event in filled.feed()][-2:] == ["withdrawn", "removed"]
     assert filled.scrub() == []

@@ -7,7 +7,7 @@ from sqlalchemy import Engine, delete
 from sqlalchemy.schema import CreateSchema
 
 from archive.database.roles import grant
-from storage.tables import event, metadata, stored_object
+from storage.tables import container, event, metadata, stored_object, volume
 from tests.databases import Postgres
 
 
@@ -26,6 +26,6 @@ def catalogue_writer(database: Postgres) -> Iterator[Engine]:
 def writer(catalogue_writer: Engine) -> Engine:
     """The same, emptied for each test."""
     with catalogue_writer.begin() as connection:
-        connection.execute(delete(event))
-        connection.execute(delete(stored_object))
+        for table in (event, stored_object, container, volume):
+            connection.execute(delete(table))
     return catalogue_writer

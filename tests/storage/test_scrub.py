@@ -138,8 +138,9 @@ def test_rows_say_what_was_stored_and_can_be_struck(tools: StoreTools) -> None:
         assert catalogue.find_object(connection, "other", stored.key) is None
         assert list(catalogue.objects_of(connection, "posix", stored.key[:9])) == [stored]
         assert list(catalogue.objects_of(connection, "posix", "x%")) == []
-        assert catalogue.remove_object(connection, "posix", stored.key)
-        assert not catalogue.remove_object(connection, "posix", stored.key)
+        assert catalogue.remove_objects(connection, [stored.key]) == [("posix", stored.key)]
+        assert catalogue.remove_objects(connection, [stored.key]) == []
+        assert catalogue.find_object(connection, "posix", stored.key) is None
 
 
 @pytest.fixture
