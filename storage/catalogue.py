@@ -297,6 +297,13 @@ def objects_of(connection: Connection, volume: str, prefix: str = "") -> Iterato
     return (StoredObject(**row) for row in _streamed(connection, statement))
 
 
+def copies_on(connection: Connection, volume: str) -> Iterator[ObjectVersion]:
+    """The versions that have a copy on a volume, each with that one, in the order of the keys' bytes, streamed."""
+    columns = (*_OBJECT_COLUMNS, *(column.label(f"copy_{column.name}") for column in _COPY_COLUMNS))
+    statement = select(*columns).join_from(copy, stored_object).where(copy.c.volume == volume).order_by(copy.c.key)
+    return (_version([row]) for row in _streamed(connection, statement))
+
+
 def totals(connection: Connection) -> dict[str, tuple[int, int]]:
     """Copies and bytes on record, by volume."""
     statement = (
@@ -321,8 +328,11 @@ def _with_copies(connection: Connection, one: Select[Any]) -> ObjectVersion | No
     )
     joined = joined.order_by(copy.c.volume)
     rows = connection.execute(joined).mappings().all()
-    if not rows:
-        return None
+    return _version(rows) if rows else None
+
+
+def _version(rows: Sequence[Any]) -> ObjectVersion:
+    """A version out of the rows of its copies, or the one row of a version without any."""
     copies = tuple(
         Copy(**{column.name: row[f"copy_{column.name}"] for column in _COPY_COLUMNS})
         for row in rows

@@ -33,6 +33,7 @@ from archive.jobs import queue
 from archive.vo.errors import ArchiveError, ConfigurationError
 from storage.checksums import Expected
 from storage.errors import ObjectExists
+from storage.rebuild import renew_labels
 from storage.service import ObjectStore
 
 BLOCK_BYTES = 1 << 20
@@ -65,6 +66,7 @@ def restore(
         _load(connection, [table for table in manifest.tables if not comes_and_goes(table.schema)], place)
         _settle(connection, manifest, target.name)
     prepare(archive, metadata)
+    renew_labels(archive.objects)  # of the objects that were brought: so far these do not say whose they are
     grant_all(archive.engines)
     sky.convert(archive.engines, sky_tables(archive), archive.sphere, archive.sphere)
     with archive.engines.begin("writer") as connection:

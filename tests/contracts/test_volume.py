@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
-from storage.checksums import Expected
+from storage.checksums import Expected, Stored
 from storage.errors import ChecksumMismatch, InvalidKey, InvalidRange, ObjectExists, ObjectNotFound, StorageError
 from storage.posix import PosixVolume
 from storage.s3 import S3Volume
@@ -361,6 +361,57 @@ def test_new_keys_differ_follow_the_grammar_and_the_clock(volume: Volume) -> Non
     assert new_key() > max(keys)
     volume.put(keys[0], io.BytesIO(b""))
     assert listed(volume) == keys[:1]
+
+
+# The second is what ext4 has no room for beside a file, and S3 none among the metadata.
+@pytest.mark.parametrize("label", [b'{"file_id": "\xc3\xa9"}', bytes(range(256)) * 40])
+@pytest.mark.parametrize("size", [0, 70_000, 11 * MIB])
+def test_a_label_lies_with_its_object_until_both_go(volume: Volume, label: bytes, size: int) -> None:
+    data, key, told = random.Random(size).randbytes(size), new_key(), list[Stored]()
+
+    def labelled(stored: Stored) -> bytes:
+        assert not volume.exists(key), "its object is not visible yet"
+        told.append(stored)
+        return label
+
+    stored = volume.put(key, io.BytesIO(data), label=labelled)
+    assert told == [stored] and volume.label(key) == label
+    assert listed(volume) == [key] and read(volume, key) == data
+    for other in (b"another", label * 2, b"shorter"):
+        volume.relabel(key, other)
+        assert volume.label(key) == other
+    assert listed(volume) == [key] and read(volume, key) == data
+    assert volume.delete(key)
+    for ask in (lambda: volume.label(key), lambda: volume.relabel(key, b"x")):
+        with pytest.raises(ObjectNotFound):
+            ask()
+    volume.put(key, io.BytesIO(b"x"))
+    assert volume.label(key) is None, "a label that was here before is not the new object's"
+    assert volume.janitor(grace_s=0) == 0
+
+
+@pytest.mark.parametrize("size", [0, 70_000, 11 * MIB])
+def test_a_label_that_cannot_be_made_leaves_nothing(volume: Volume, size: int) -> None:
+    key = new_key()
+
+    def refuses(stored: Stored) -> bytes:
+        raise RuntimeError("no number is left")
+
+    with pytest.raises(RuntimeError, match="no number"):
+        volume.put(key, io.BytesIO(bytes(size)), label=refuses)
+    assert not volume.exists(key) and listed(volume) == [] and volume.janitor(grace_s=0) == 0
+    volume.put(key, io.BytesIO(b"x"))
+    assert volume.label(key) is None
+
+
+def test_a_tombstone_stays_where_an_object_was_and_is_no_object(volume: Volume) -> None:
+    keys = [new_key(), new_key()]
+    for key in keys:
+        volume.put(key, io.BytesIO(b"x"), label=lambda _: b"alive")
+        assert volume.delete(key, tombstone=b"once")
+        assert not volume.delete(key, tombstone=b"twice")
+    assert dict(volume.tombstones()) == dict.fromkeys(keys, b"twice")
+    assert listed(volume) == [] and not volume.exists(keys[0])
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""The service of files: versions, copies, checks, and what it says when something is wrong. Oracles: hashlib, the bytes."""
+"""The service of files: versions, copies, checks, and what is said when something is wrong. Oracles: hashlib, bytes."""
 
 import hashlib
 import io
@@ -80,7 +80,7 @@ def flip(service: ObjectService, copy: Copy, at: int) -> None:
 
 
 def kept(service: ObjectService) -> int:
-    return sum(1 for volume in service.store.volumes for _ in volume.keys())
+    return sum(len(list(volume.keys())) for volume in service.store.volumes)
 
 
 def events(service: ObjectService) -> list[tuple[str, str | None, int | None]]:

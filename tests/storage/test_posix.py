@@ -1,5 +1,6 @@
 """What is special to a volume on a disk: crashes, full disks, links, lost mounts."""
 
+import errno
 import hashlib
 import io
 import os
@@ -106,6 +107,27 @@ def test_a_put_leaves_one_file_and_no_staging(root: Path) -> None:
     volume.put(key, io.BytesIO(b"bytes"))
     assert files_below(root) == [root / "objects" / key]
     assert (root / "objects" / key).stat().st_nlink == 1
+
+
+def test_where_files_have_no_attributes_the_label_is_a_file_beside_the_object(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOTSUP, "not supported")
+
+    volume, key = PosixVolume(root, create=True), new_key()
+    monkeypatch.setattr(os, "setxattr", refuse)
+    volume.put(key, io.BytesIO(b"bytes"), label=lambda _: b"label")
+    path = root / "objects" / key
+    assert volume.label(key) == b"label" and listed(volume) == [key]
+    assert sorted(files_below(root)) == [path.with_name(f".{path.name}.label"), path]
+    volume.relabel(key, b"another")
+    assert volume.label(key) == b"another"
+    monkeypatch.undo()  # the volume was copied to a disk that has them
+    volume.relabel(key, b"third")
+    assert volume.label(key) == b"third" and files_below(root) == [path]
+    volume.relabel(key, bytes(5_000))
+    assert volume.delete(key) and files_below(root) == []
 
 
 def test_an_object_that_cannot_fit_is_refused_before_its_first_byte(root: Path) -> None:
