@@ -240,7 +240,7 @@ def create_app(settings: Settings, archive: "OpenedArchive | None" = None) -> "A
     from datalink.service import DataLinkService
     from hips import protocol as hips
     from hips.shelf import Shelf
-    from storage.service import ObjectStore
+    from storage.objects import ObjectService
     from tap import protocol as tap
     from tap.own_tables import OwnTablesService
     from tap.self_test import self_test
@@ -265,7 +265,7 @@ def create_app(settings: Settings, archive: "OpenedArchive | None" = None) -> "A
         ),
         JobService: job_service(archive),
         DataLinkService: links,
-        ObjectStore: archive.store,
+        ObjectService: archive.objects,
         Shelf: Shelf(settings.hips_path),
         Feed: Feed(writer, max_events=settings.registry.max_events),
         PublishedTables: archive.published,

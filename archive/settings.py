@@ -105,24 +105,60 @@ class Database(Section):
         return self
 
 
-class Store(Section):
-    """Where the bytes lie."""
+class VolumeSection(Section):
+    """What every volume of the store has."""
 
-    kind: Literal["posix", "s3"] = Field("posix", description="volume of new objects")
-    path: Path | None = Field(None, description="folder of a posix volume; default DATA/store")
+    kind: Literal["posix", "s3"] = Field("posix", description="a folder on a disk, or a bucket of an S3 server")
+    path: Path | None = Field(None, description="folder of a posix volume; default DATA/store, of the first volume")
     s3_endpoint: str | None = Field(None, description="URL of the S3 server; default AWS's")
     s3_bucket: str = Field("uraniborg", description="bucket of an S3 volume")
     s3_region: str = Field("us-east-1", description="region of the bucket")
     s3_access_key: SecretStr | None = Field(None, description="S3 access key")
     s3_secret_key: SecretStr | None = Field(None, description="S3 secret key")
     s3_part_mib: int = Field(64, ge=5, le=5120, description="size of a part of a multipart upload, MiB")
-    site: str = Field("here", min_length=1, description="where this archive stands; copies of this site are read first")
-    storage_class: str = Field("online", min_length=1, description="what kind of place the volume is")
-    copies: int = Field(1, ge=1, le=10, description="volumes that a file lies on before it is said to be stored")
+    storage_class: str = Field(
+        "online", min_length=1, description="what kind of place the volume is; one of class cache takes no new files"
+    )
     watermark_mib: int = Field(0, ge=0, description="room that is left free on the volume, MiB")
+
+    @model_validator(mode="after")
+    def _with_keys(self) -> Self:
+        if self.kind == "s3" and not (self.s3_access_key and self.s3_secret_key):
+            raise ValueError("kind is s3, so s3_access_key and s3_secret_key must be set")
+        return self
+
+
+class FurtherVolume(VolumeSection):
+    """A volume beside the first: [[store.volumes]] in uraniborg.toml."""
+
+    name: str = Field(pattern="^[a-z0-9][a-z0-9_-]{0,62}$", description="what it is called in the catalogue, for ever")
+    site: str | None = Field(None, description="where it stands; default store.site")
+
+    @model_validator(mode="after")
+    def _placed(self) -> Self:
+        if self.kind == "posix" and self.path is None:
+            raise ValueError(f"volume {self.name} needs a path")
+        return self
+
+
+class Store(VolumeSection):
+    """Where the bytes lie: the first volume, called posix or s3 as its kind, and those beside it."""
+
+    site: str = Field("here", min_length=1, description="where this archive stands; copies of this site are read first")
+    copies: int = Field(1, ge=1, le=10, description="volumes that a file lies on before it is said to be stored")
+    volumes: list[FurtherVolume] = Field([], description="further volumes, in uraniborg.toml: [[store.volumes]]")
     orphan_grace_h: float = Field(
         24.0, ge=0, description="hours that bytes without a row, or of a broken-off write, are left alone by scrub"
     )
+
+    @model_validator(mode="after")
+    def _enough(self) -> Self:
+        names = [self.kind, *(volume.name for volume in self.volumes)]
+        if len(set(names)) < len(names):
+            raise ValueError(f"volumes have names of their own, not {', '.join(names)}")
+        if self.copies > len(names):
+            raise ValueError(f"{self.copies} copies want as many volumes, and there are {len(names)}")
+        return self
 
 
 class Tap(Section):
@@ -435,9 +471,11 @@ def _told(problem: ValidationError, values: Mapping[str, Any], origins: Mapping[
     for error in problem.errors():
         key = ".".join(str(part) for part in error["loc"][:2] if isinstance(part, str))
         field = keys.get(key)
-        given = "" if field is None or "SecretStr" in str(field.annotation) else f" {values.get(key)!r} is wrong:"
+        inner = "".join(f"[{part}]" for part in error["loc"][2:])  # of a table in a list: it may hold secrets
+        secret = field is None or inner or "SecretStr" in str(field.annotation)
+        given = "" if secret else f" {values.get(key)!r} is wrong:"
         about = f" ({field.description})" if field is not None else ""
         # What is wrong with a section as a whole came from wherever one of its keys did.
         origin = origins.get(key) or next((origins[one] for one in origins if one.startswith(f"{key}.")), "default")
-        lines.append(f"{origin}: {key}:{given} {error['msg'].removeprefix('Value error, ')}{about}")
+        lines.append(f"{origin}: {key}{inner}:{given} {error['msg'].removeprefix('Value error, ')}{about}")
     return "\n".join(lines)

@@ -21,8 +21,8 @@ from archive.vo.votable import Info, write_votable
 from datalink import files
 from datalink.links import COLUMNS, MEDIA_TYPE, STANDARD_ID, columns_of
 from datalink.service import DataLinkService, Links
-from storage.errors import VolumeUnavailable
-from storage.service import ObjectStore
+from storage.errors import CatalogueUnavailable, NoSoundCopy, VolumeUnavailable
+from storage.objects import ObjectService
 
 PICTURE_MAX_AGE_S = 300  # a new version's picture is seen after this
 
@@ -73,7 +73,7 @@ def file(
     file_id: str,
     user: Asker,
     service: Service,
-    store: Annotated[ObjectStore, provided(ObjectStore)],
+    objects: Annotated[ObjectService, provided(ObjectService)],
     version: Version = None,
 ) -> Response:
     """A file as it lies, whole or in part; 401 or 403 before its release date, which the answer tells."""
@@ -81,7 +81,7 @@ def file(
     answer = files.answer(held, request.headers, request.method)
     if request.method == "HEAD" or answer.stop == 0:
         return _bare(answer.status, answer.headers)
-    return _Bytes(_opener(store, held, answer), answer)
+    return _Bytes(_opener(objects, held, answer), answer)
 
 
 @files_router.get("/previews/{file_id:path}", operation_id="preview")
@@ -91,11 +91,11 @@ def preview(
     file_id: str,
     user: Asker,
     service: Service,
-    store: Annotated[ObjectStore, provided(ObjectStore)],
+    objects: Annotated[ObjectService, provided(ObjectService)],
     version: Version = None,
 ) -> Response:
     """A picture of a file, 1024 pixels at most, for those who may have the file; 404 where none is made."""
-    return _picture(request, "preview", file_id, user, service, store, version)
+    return _picture(request, "preview", file_id, user, service, objects, version)
 
 
 @files_router.get("/thumbnails/{file_id:path}", operation_id="thumbnail")
@@ -105,11 +105,11 @@ def thumbnail(
     file_id: str,
     user: Asker,
     service: Service,
-    store: Annotated[ObjectStore, provided(ObjectStore)],
+    objects: Annotated[ObjectService, provided(ObjectService)],
     version: Version = None,
 ) -> Response:
     """The same, 256 pixels at most."""
-    return _picture(request, "thumbnail", file_id, user, service, store, version)
+    return _picture(request, "thumbnail", file_id, user, service, objects, version)
 
 
 def _picture(
@@ -118,7 +118,7 @@ def _picture(
     file_id: str,
     user: User,
     service: DataLinkService,
-    store: ObjectStore,
+    objects: ObjectService,
     version: int | None,
 ) -> Response:
     held, is_public = service.picture(file_id, role, version, user)
@@ -130,14 +130,14 @@ def _picture(
         answer.headers["content-disposition"] = answer.headers["content-disposition"].replace("attachment", "inline", 1)
     if request.method == "HEAD" or answer.stop == 0:
         return _bare(answer.status, answer.headers)
-    return _Bytes(_opener(store, held, answer), answer)
+    return _Bytes(_opener(objects, held, answer), answer)
 
 
-def _opener(store: ObjectStore, held: HeldFile, answer: files.Answer) -> Callable[[], Iterable[bytes]]:
+def _opener(objects: ObjectService, held: HeldFile, answer: files.Answer) -> Callable[[], Iterable[bytes]]:
     def opened() -> Iterable[bytes]:
         try:
-            return store.open(held.object_key, answer.start, answer.stop)
-        except VolumeUnavailable:
+            return objects.open_key(held.object_key, answer.start, answer.stop)
+        except (VolumeUnavailable, CatalogueUnavailable, NoSoundCopy):
             raise UnavailableError(f"the bytes of {held.file_id} cannot be reached at the moment") from None
 
     return opened

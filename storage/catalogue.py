@@ -194,25 +194,29 @@ def put_copies(connection: Connection, object_id: int, volumes: Sequence[str], k
 
 
 def remove_objects(connection: Connection, keys: Sequence[str]) -> list[tuple[str, str]]:
-    """Strike objects from the record; (volume, key) of each copy that may be deleted after the commit.
+    """Strike objects that are nobody's version and go by these keys; (volume, key) of each copy.
 
-    Row first, then, after the commit, the object. A file's version stays as a tombstone, what goes by its key does not.
+    Row first; the copies are deleted after the commit.
     """
-    gone = connection.execute(delete(copy).where(copy.c.key.in_(keys)).returning(copy)).all()
-    ids = {row.object_id for row in gone}
-    connection.execute(delete(stored_object).where(_o.object_id.in_(ids), _o.file_id.in_(keys)))
-    left = select(copy.c.object_id).where(copy.c.object_id == _o.object_id).exists()
-    connection.execute(
-        update(stored_object).where(_o.object_id.in_(ids), _o.removed.is_(None), ~left).values(removed=func.now())
-    )
-    return [(row.volume, row.key) for row in gone]
+    ids = select(copy.c.object_id).join_from(copy, stored_object).where(copy.c.key.in_(keys), _o.file_id == copy.c.key)
+    numbers = connection.scalars(ids.distinct()).all()
+    gone = delete(copy).where(copy.c.object_id.in_(numbers)).returning(copy.c.volume, copy.c.key)
+    places = [(row.volume, row.key) for row in connection.execute(gone)]
+    connection.execute(delete(stored_object).where(_o.object_id.in_(numbers)))
+    return places
 
 
-def remove_version(connection: Connection, object_id: int) -> datetime:
-    """Make a version a tombstone; since when. Its copies stay on record until they are deleted (drop_copy)."""
-    gone = update(stored_object).where(_o.object_id == object_id).values(removed=func.now()).returning(_o.removed)
-    since: datetime = connection.execute(gone).scalar_one()
-    return since
+def remove_version(connection: Connection, file_id: str, version: int | None = None) -> ObjectVersion | None:
+    """Make a version, by default the newest, a tombstone; None if it is not there.
+
+    Row first: its copies stay on record until they are deleted, after the commit (ObjectService.finish_removal).
+    """
+    lock_file(connection, file_id)
+    held = find_version(connection, file_id, version)
+    if held is None:
+        return None
+    gone = update(stored_object).where(_o.object_id == held.object_id).values(removed=func.now())
+    return replace(held, removed=connection.execute(gone.returning(_o.removed)).scalar_one())
 
 
 def drop_copy(connection: Connection, object_id: int, volume: str) -> bool:

@@ -207,11 +207,12 @@ class ObjectService:
 
         What of it lies on a volume that cannot be reached goes when that is back (finish_removal).
         """
+        check_file_id(file_id)
         with _told(), self._engine.begin() as connection:
-            catalogue.lock_file(connection, file_id)
-            held = self._found(connection, file_id, version)
-            gone = replace(held, removed=catalogue.remove_version(connection, held.object_id))
-            catalogue.append_event(connection, "removed", file_id, held.version, {"sha256": held.sha256})
+            gone = catalogue.remove_version(connection, file_id, version)
+            if gone is None:
+                raise _not_there(file_id, version)
+            catalogue.append_event(connection, "removed", file_id, gone.version, {"sha256": gone.sha256})
         self.finish_removal(gone)
         return gone
 
@@ -446,8 +447,7 @@ class ObjectService:
         check_file_id(file_id)
         found = catalogue.find_version(connection, file_id, version)
         if found is None:
-            which = "" if version is None else f" version {version}"
-            raise ObjectNotFound(f"there is no file {file_id}{which}")
+            raise _not_there(file_id, version)
         return found
 
     def _container(self, connection: Connection, container_id: int) -> Container:
@@ -585,6 +585,10 @@ def _put(target: Volume, key: str, stream: Readable, version: ObjectVersion, lab
 
 def _sound(volume: str, key: str, version: ObjectVersion) -> Copy:
     return Copy(volume, key, "ok", None, version.created)
+
+
+def _not_there(file_id: str, version: int | None) -> ObjectNotFound:
+    return ObjectNotFound(f"there is no file {file_id}{'' if version is None else f' version {version}'}")
 
 
 def _say(version: ObjectVersion) -> str:

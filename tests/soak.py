@@ -243,7 +243,7 @@ class Inside:
             "entries of the queue": self._ask(
                 "writer", "SELECT count(*) FROM jobs.procrastinate_jobs WHERE status IN ('todo', 'doing')"
             ),
-            "objects on record": self._ask("writer", "SELECT count(*) FROM store.object"),
+            "objects on record": self._ask("writer", "SELECT count(*) FROM store.copy"),
             "objects": sum(1 for path in (self._archive.settings.store_path / "objects").rglob("*") if path.is_file()),
             "files being written": sum(1 for _ in (self._archive.settings.store_path / "staging").iterdir()),
             "clients' sockets": sum(

@@ -10,7 +10,6 @@ from contextlib import ExitStack
 from functools import cached_property
 from pathlib import Path
 
-from pydantic import SecretStr
 from sqlalchemy import text
 
 from archive.access.service import AccessService
@@ -22,7 +21,7 @@ from archive.holdings.own.seeing import OwnViews
 from archive.holdings.published import PublishedTables
 from archive.holdings.sessions import Session, Sessions
 from archive.holdings.views import session_settings
-from archive.settings import MiB, Settings
+from archive.settings import MiB, Settings, VolumeSection
 from archive.sphere.pgsphere import PgSphere
 from archive.sphere.plain import PlainSphere
 from archive.sphere.sphere import Sphere
@@ -136,7 +135,7 @@ class OpenedArchive:
 
     @cached_property
     def store(self) -> ObjectStore:
-        return ObjectStore([volume(self.settings)])
+        return ObjectStore([volume(self.settings, each) for each in volume_names(self.settings)])
 
     @cached_property
     def objects(self) -> ObjectService:
@@ -160,28 +159,29 @@ def embedded_server(settings: Settings) -> EmbeddedServer:
     )
 
 
-def volume(settings: Settings, *, create: bool = False) -> Volume:
-    """The volume that new objects go to. create: make a posix volume that is not there; else it is an error, because
-    a disk that is not mounted looks just like that."""
-    store = settings.store
-    if store.kind == "posix":
-        return PosixVolume(settings.store_path, create=create)
-    if store.s3_access_key is None or store.s3_secret_key is None:
-        raise ConfigurationError("store.kind is s3, so store.s3_access_key and store.s3_secret_key must be set")
+def volume_names(settings: Settings) -> list[str]:
+    """The volumes of the store, the first one first."""
+    return [settings.store.kind, *(each.name for each in settings.store.volumes)]
+
+
+def volume(settings: Settings, name: str, *, create: bool = False) -> Volume:
+    """A volume of the store. create: make a posix volume that is not there; else it is an error, because a disk that is
+    not mounted looks just like that."""
+    chosen: VolumeSection = next((each for each in settings.store.volumes if each.name == name), settings.store)
+    if chosen.kind == "posix":
+        return PosixVolume(chosen.path or settings.store_path, name, create=create)
     from storage.s3 import S3Volume  # boto3 takes a while to import, and few have their store on S3
 
+    assert chosen.s3_access_key is not None and chosen.s3_secret_key is not None
     return S3Volume(
-        bucket=store.s3_bucket,
-        endpoint_url=store.s3_endpoint,
-        region=store.s3_region,
-        access_key=_secret(store.s3_access_key),
-        secret_key=_secret(store.s3_secret_key),
-        part_bytes=store.s3_part_mib * MiB,
+        name=name,
+        bucket=chosen.s3_bucket,
+        endpoint_url=chosen.s3_endpoint,
+        region=chosen.s3_region,
+        access_key=chosen.s3_access_key.get_secret_value(),
+        secret_key=chosen.s3_secret_key.get_secret_value(),
+        part_bytes=chosen.s3_part_mib * MiB,
     )
-
-
-def _secret(value: SecretStr) -> str:
-    return value.get_secret_value()
 
 
 @contextlib.contextmanager

@@ -23,7 +23,7 @@ from archive.app.backup import (
     sha256_of,
     snapshots,
 )
-from archive.app.opened import OpenedArchive, volume
+from archive.app.opened import OpenedArchive, volume, volume_names
 from archive.app.setup import CALLABLE_SCHEMAS, WORKING_SCHEMAS, prepare, sky_tables
 from archive.database import migrate, sky
 from archive.database.roles import grant
@@ -51,7 +51,8 @@ def restore(
     _require_whole(place, manifest)
     _require_empty(archive)
     wanted = {one.key: one for one in listed(place) if one.key not in set(manifest.gone)}
-    volume(archive.settings, create=True)
+    for name in volume_names(archive.settings):
+        volume(archive.settings, name, create=True)
     target = archive.store.volumes[0]
     for entry in target.keys():  # noqa: SIM118 (a volume is no mapping)
         if entry.key not in wanted:
@@ -59,7 +60,7 @@ def restore(
                 f"volume {target.name} is not empty: it has {entry.key}, which is not of the backup"
             )
     for one in wanted.values():
-        _bring(archive.store, one, folder / "objects" / one.key)
+        _bring(archive.store, target.name, one, folder / "objects" / one.key)
     _make_tables(archive, metadata, manifest)
     _load_catalogues(archive, manifest, place)
     with archive.engines.begin("owner") as connection:
@@ -107,16 +108,16 @@ def _require_empty(archive: OpenedArchive) -> None:
                 )
 
 
-def _bring(store: ObjectStore, one: SavedObject, source: Path) -> None:
-    """Put an object into the store, or see that it lies there from a restore that was cut off."""
+def _bring(store: ObjectStore, volume: str, one: SavedObject, source: Path) -> None:
+    """Put an object onto a volume, or see that it lies there from a restore that was cut off."""
     try:
         with source.open("rb") as stream:
-            store.store(stream, key=one.key, expected=Expected(sha256=one.sha256))
+            store.store(stream, key=one.key, expected=Expected(sha256=one.sha256), volumes=[volume])
     except FileNotFoundError:
         raise ConfigurationError(f"{source} is missing from the backup") from None
     except ObjectExists:
         digest = hashlib.sha256()
-        with store.open(one.key) as there:
+        with store.open(one.key, volume=volume) as there:
             for block in there:
                 digest.update(block)
         if digest.hexdigest() != one.sha256:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from sqlalchemy import Connection, MetaData, text
 
 from archive.access.service import ensure_operator_token
-from archive.app.opened import OpenedArchive, volume
+from archive.app.opened import OpenedArchive, volume, volume_names
 from archive.database import migrate, sky, user_roles
 from archive.database.roles import RoleNames, grant
 from archive.database.sky import SkyTable, run_ddl
@@ -53,21 +53,29 @@ def prepare(archive: OpenedArchive, metadata: Sequence[MetaData]) -> None:
     with engines.begin("writer") as connection:
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _SETUP_LOCK})
         published.publish_declared(connection)
-    make_volume(archive)
+    make_volumes(archive)
     archive.settings.data_dir.mkdir(parents=True, exist_ok=True)
     ensure_operator_token(engines.writer, archive.operator_token_path)
 
 
-def make_volume(archive: OpenedArchive) -> None:
-    """Make the store's volume, but never a second time: what has rows and is not there is a disk to be mounted."""
+def make_volumes(archive: OpenedArchive) -> None:
+    """Make the store's volumes, but none a second time: what has rows and is not there is a disk to be mounted."""
+    settings = archive.settings
     with archive.engines.writer.connect() as connection:
-        if not totals(connection):
-            volume(archive.settings, create=True)
-    chosen = archive.settings.store
+        held = totals(connection)
+    for name in volume_names(settings):
+        if name not in held:
+            volume(settings, name, create=True)
+    chosen = {each.name: each for each in settings.store.volumes}
     with contextlib.suppress(VolumeUnavailable):  # it is on record from when it was there
         for each in archive.store.volumes:
+            further = chosen.get(each.name)
+            place = further or settings.store
             archive.objects.register(
-                each.name, storage_class=chosen.storage_class, watermark_bytes=chosen.watermark_mib * MiB
+                each.name,
+                site=further.site if further else None,
+                storage_class=place.storage_class,
+                watermark_bytes=place.watermark_mib * MiB,
             )
 
 

@@ -22,7 +22,7 @@ def withdraw_command(context: Context, file_id: str, reason: str | None, purge: 
 
     if reason is None and not purge:
         raise click.UsageError("give a --reason: those who have a copy will ask for it")
-    keys: list[str] = []
+    gone = None
     with context.writer.begin() as connection:
         if reason is not None:
             done = withdrawal.withdraw(connection, file_id, reason, now=datetime.now(UTC))
@@ -31,10 +31,12 @@ def withdraw_command(context: Context, file_id: str, reason: str | None, purge: 
             for table in done.tables:
                 click.echo(f"{table}: no longer published")
         if purge:
-            keys = withdrawal.purge(connection, file_id)
+            gone = withdrawal.purge(connection, file_id)
             access.note(connection, "operator", "purge", file_id, "done", reason or "")
-    # Row first, bytes after the commit: cut off here, they are objects without a row, which scrub finds.
-    for key in keys:
-        context.archive.store.delete(key)
-    if purge:
-        click.echo(f"{file_id}: {len(keys)} objects removed")
+    # Row first, bytes after the commit: cut off here, they are copies of removed objects, which can be finished.
+    if gone is not None:
+        for version in gone.versions:
+            context.archive.objects.finish_removal(version)
+        for volume, key in gone.pictures:
+            context.archive.store.delete(key, volume=volume)
+        click.echo(f"{file_id}: {len(gone.versions) + len(gone.pictures)} objects removed")

@@ -15,7 +15,8 @@ from sqlalchemy import Connection, delete, select, text, update
 from archive.holdings import published, queries
 from archive.holdings.tables import arc
 from archive.vo.errors import NotFoundError, UsageError
-from storage.catalogue import append_event, remove_objects
+from storage.catalogue import append_event, remove_objects, remove_version
+from storage.model import ObjectVersion
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +26,15 @@ class Withdrawn:
     file_id: str
     version: int
     tables: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Purged:
+    """What has no row any more: versions, whose copies ObjectService.finish_removal deletes, and (volume, key) of
+    pictures."""
+
+    versions: tuple[ObjectVersion, ...]
+    pictures: tuple[tuple[str, str], ...]
 
 
 def is_withdrawn(connection: Connection, file_id: str, sha256: str | None = None) -> bool:
@@ -62,8 +72,8 @@ def withdraw(connection: Connection, file_id: str, reason: str, *, now: datetime
     return Withdrawn(file_id, current.version, tables)
 
 
-def purge(connection: Connection, file_id: str) -> list[str]:
-    """Strike all versions of a withdrawn file from the record; the keys of the bytes to delete after the commit.
+def purge(connection: Connection, file_id: str) -> Purged:
+    """Strike all versions of a withdrawn file, and their pictures, from the record; their bytes go after the commit.
 
     UsageError: the file is not withdrawn, so its row promises the bytes.
     """
@@ -71,13 +81,12 @@ def purge(connection: Connection, file_id: str) -> list[str]:
     if not is_withdrawn(connection, file_id):
         raise UsageError(f"{file_id} is not withdrawn: its bytes are removed only after its row")
     c = arc.file.c
-    keys = _picture_keys(connection, file_id)  # their rows go with the file's
-    found = connection.execute(delete(arc.file).where(c.file_id == file_id).returning(c.version, c.object_key)).all()
-    keys += [row.object_key for row in found]
+    pictures = remove_objects(connection, _picture_keys(connection, file_id))  # their rows go with the file's
+    versions = sorted(connection.scalars(delete(arc.file).where(c.file_id == file_id).returning(c.version)))
     connection.execute(delete(arc.alias).where(arc.alias.c.target == file_id))
-    remove_objects(connection, keys)
-    append_event(connection, "removed", file_id, None, {"versions": sorted(row.version for row in found)})
-    return keys
+    append_event(connection, "removed", file_id, None, {"versions": versions})
+    removed = (remove_version(connection, file_id, version) for version in versions)
+    return Purged(tuple(version for version in removed if version is not None), tuple(pictures))
 
 
 def _picture_keys(connection: Connection, file_id: str) -> list[str]:

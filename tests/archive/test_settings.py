@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
+from archive.app.opened import volume_names
 from archive.app.settings_command import settings_page
 from archive.settings import PREFIX, Loaded, Settings, known_keys
 from archive.vo.errors import ConfigurationError
@@ -122,6 +123,26 @@ def test_lists_come_from_toml_as_lists_and_from_the_environment_with_commas(
     assert settings.tap.upload_allowed_hosts == ["inside.example"]
 
 
+def test_a_store_has_volumes_beside_its_first_one_and_mistakes_in_them_are_told_without_secrets(tmp_path: Path) -> None:
+    file = tmp_path / "uraniborg.toml"
+    first = '[store]\ncopies = 2\n[[store.volumes]]\nname = "tower"\nkind = "s3"\ns3_access_key = "me"\n'
+    file.write_text(first + 's3_secret_key = "hunter2"\nsite = "hven"\n')
+    loaded = Loaded.load(tmp_path)
+    assert volume_names(loaded.settings) == ["posix", "tower"]
+    assert "hunter2" not in f"{list(loaded.rows())} {loaded.settings!r}"
+    for wrong, told in (
+        (first + 's3_secret_key = "hunter2"\nsite = 7\n', r"store.volumes\[0\]\[site\]"),
+        (first, "s3_secret_key must be set"),
+        ("[store]\ncopies = 2\n", "2 copies want as many volumes"),
+        ('[store]\n[[store.volumes]]\nname = "posix"\npath = "/x"\n', "names of their own"),
+        ('[store]\n[[store.volumes]]\nname = "tower"\n', "tower needs a path"),
+    ):
+        file.write_text(wrong)
+        with pytest.raises(ConfigurationError, match=told) as problem:
+            Loaded.load(tmp_path)
+        assert "hunter2" not in str(problem.value)
+
+
 @pytest.mark.parametrize(
     ("options", "url"),
     [
@@ -144,7 +165,7 @@ def test_every_knob_has_a_meaning_a_unit_where_it_is_a_quantity_and_a_default_th
         "port", "web_workers", "job_workers", "workers", "threads", "pool_size", "max_connections", "default_maxrec",
         "hard_maxrec", "batch_rows", "upload_max_rows", "max_depth", "queue_max", "concurrency", "max_ids",
         "max_events", "page_rows", "facet_rows", "names", "coverage_order", "coverage_footprints",
-        "max_tables", "max_rows", "loads",
+        "max_tables", "max_rows", "loads", "copies",
     }  # fmt: skip
     for key, field in known_keys().items():
         assert field.description, key
