@@ -15,6 +15,7 @@ ids kept as the order would not. A row that is visible though its xid is not bel
 come from there, is committed, and gets its number too.
 """
 
+import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -23,6 +24,7 @@ from typing import Any
 from sqlalchemy import Connection, Select, delete, func, literal, or_, select, text, update
 from sqlalchemy.dialects.postgresql import distinct_on, insert
 
+from storage.checksums import Stored
 from storage.model import (
     MAX_FILE_ID_BYTES,
     Container,
@@ -41,8 +43,56 @@ _FEED_LOCK = 0x66656564
 _FILE_LOCK = 0x66696C65
 
 _o = stored_object.c
+# In the order of the fields of ObjectVersion and Copy.
 _OBJECT_COLUMNS = tuple(stored_object.c)
 _COPY_COLUMNS = tuple(column for column in copy.c if column.name != "object_id")
+
+# What is asked for every object that is put or read, as text that is prepared once: composing it anew would cost more
+# than the answer.
+_WITH_COPIES = """
+    SELECT o.*, c.volume, c.key, c.state, c.verified, c.created
+    FROM ({}) o LEFT JOIN store.copy c ON c.object_id = o.object_id
+    ORDER BY c.volume
+"""
+_BY_FILE_ID = _WITH_COPIES.format(
+    """
+    SELECT * FROM store.object
+    WHERE file_id = %(file_id)s AND (%(version)s::int IS NULL OR version = %(version)s::int)
+      AND (removed IS NULL OR %(removed)s)
+    ORDER BY version DESC LIMIT 1
+    """
+)
+_BY_KEY = _WITH_COPIES.format(
+    """
+    SELECT * FROM store.object
+    WHERE removed IS NULL
+      AND object_id = (SELECT object_id FROM store.copy WHERE key = %(key)s AND volume = ANY(%(volumes)s) LIMIT 1)
+    """
+)
+_TAKE = f"""
+    WITH locked AS MATERIALIZED (SELECT pg_advisory_xact_lock(hashtextextended(%(file_id)s, {_FILE_LOCK}))),
+    newest AS MATERIALIZED (
+        SELECT version, sha256, size_bytes, removed, container_id FROM store.object
+        WHERE file_id = %(file_id)s ORDER BY version DESC LIMIT 1
+    )
+    INSERT INTO store.object (file_id, version, container_id, size_bytes, media_type, sha256, md5, crc32c, created)
+    SELECT %(file_id)s, coalesce(n.version, 0) + 1, coalesce(%(container_id)s, n.container_id), %(size_bytes)s,
+           %(media_type)s, %(sha256)s, %(md5)s, %(crc32c)s, clock_timestamp()
+    FROM locked LEFT JOIN newest n ON true
+    WHERE n.version IS NULL OR n.removed IS NOT NULL OR n.sha256 <> %(sha256)s OR n.size_bytes <> %(size_bytes)s
+    ON CONFLICT (file_id, version) DO NOTHING
+    RETURNING {", ".join(column.name for column in _OBJECT_COLUMNS)}
+"""  # noqa: S608 (our own names)
+_FILE = """
+    WITH told AS (
+        INSERT INTO store.event (kind, file_id, version, detail)
+        VALUES ('archived', %(file_id)s, %(version)s, %(detail)s::jsonb)
+    )
+    INSERT INTO store.copy (object_id, volume, key)
+    SELECT %(object_id)s, name, %(key)s FROM unnest(%(volumes)s::text[]) WITH ORDINALITY AS volumes (name, place)
+    ORDER BY place
+    RETURNING volume, key, state, verified, created
+"""
 
 _NUMBER_EVENTS = text(
     """
@@ -169,17 +219,35 @@ def add_object(
     return ObjectVersion(**written._mapping, copies=made)
 
 
-def add_version(connection: Connection, version: ObjectVersion, volumes: Sequence[str], key: str) -> ObjectVersion:
-    """Record a version whose number and object_id were taken before (new_object_id), and its copies."""
-    names = [column.name for column in _OBJECT_COLUMNS]
-    connection.execute(insert(stored_object).values({name: getattr(version, name) for name in names}))
-    return replace(version, copies=_copies(connection, version.object_id, volumes, key))
+def take_version(
+    connection: Connection, file_id: str, stored: Stored, *, media_type: str | None, container_id: int | None
+) -> ObjectVersion | None:
+    """Record the file's next version, whose copies file_version() records; None if the newest has these bytes.
+
+    Under lock_file, in one question: what was read before the lock was had shows in the unique number, and is asked
+    again. container_id: None: where the file's newest version is.
+    """
+    told = {
+        "file_id": file_id, "container_id": container_id, "media_type": media_type, "size_bytes": stored.size_bytes,
+        "sha256": stored.sha256, "md5": stored.md5, "crc32c": stored.crc32c,
+    }  # fmt: skip
+    while True:
+        row = connection.exec_driver_sql(_TAKE, told).one_or_none()
+        if row is not None:
+            return ObjectVersion(*row)
+        newest = find_version(connection, file_id, removed=True)
+        if newest and not newest.removed and (newest.sha256, newest.size_bytes) == (stored.sha256, stored.size_bytes):
+            return None
 
 
-def new_object_id(connection: Connection) -> tuple[int, datetime]:
-    """A number that is greater than any before it, whatever became of those; and the time, UTC."""
-    row = connection.execute(text("SELECT nextval('store.object_object_id_seq'), clock_timestamp()")).one()
-    return int(row[0]), row[1]
+def file_version(connection: Connection, version: ObjectVersion, volumes: Sequence[str], key: str) -> ObjectVersion:
+    """Record the copies of a version that take_version() recorded, and say in the feed that it is archived."""
+    detail = {"sha256": version.sha256, "size_bytes": version.size_bytes, "volumes": list(volumes)}
+    told = {
+        "object_id": version.object_id, "file_id": version.file_id, "version": version.version, "key": key,
+        "volumes": list(volumes), "detail": json.dumps(detail),
+    }  # fmt: skip
+    return replace(version, copies=tuple(Copy(*row) for row in connection.exec_driver_sql(_FILE, told)))
 
 
 def put_copies(connection: Connection, object_id: int, volumes: Sequence[str], key: str) -> list[tuple[str, str]]:
@@ -240,18 +308,12 @@ def find_version(
     connection: Connection, file_id: str, version: int | None = None, *, removed: bool = False
 ) -> ObjectVersion | None:
     """A version of a file with its copies; by default the newest. removed: one that was removed, too."""
-    wanted = select(*_OBJECT_COLUMNS).where(_o.file_id == file_id)
-    if version is not None:
-        wanted = wanted.where(_o.version == version)
-    if not removed:
-        wanted = wanted.where(_o.removed.is_(None))
-    return _with_copies(connection, wanted.order_by(_o.version.desc()).limit(1))
+    return _one(connection, _BY_FILE_ID, {"file_id": file_id, "version": version, "removed": removed})
 
 
 def find_by_key(connection: Connection, key: str, volumes: Sequence[str]) -> ObjectVersion | None:
     """The version, not removed, that has a copy under this key on one of these volumes, with all its copies."""
-    held = select(copy.c.object_id).where(copy.c.key == key, copy.c.volume.in_(volumes))
-    return _with_copies(connection, select(*_OBJECT_COLUMNS).where(_o.object_id.in_(held), _o.removed.is_(None)))
+    return _one(connection, _BY_KEY, {"key": key, "volumes": list(volumes)})
 
 
 def list_versions(
@@ -303,9 +365,14 @@ def objects_of(connection: Connection, volume: str, prefix: str = "") -> Iterato
 
 def copies_on(connection: Connection, volume: str) -> Iterator[ObjectVersion]:
     """The versions that have a copy on a volume, each with that one, in the order of the keys' bytes, streamed."""
-    columns = (*_OBJECT_COLUMNS, *(column.label(f"copy_{column.name}") for column in _COPY_COLUMNS))
-    statement = select(*columns).join_from(copy, stored_object).where(copy.c.volume == volume).order_by(copy.c.key)
-    return (_version([row]) for row in _streamed(connection, statement))
+    statement = (
+        select(*_OBJECT_COLUMNS, *_COPY_COLUMNS)
+        .join_from(copy, stored_object)
+        .where(copy.c.volume == volume)
+        .order_by(copy.c.key)
+    )
+    rows = connection.execute(statement, execution_options={"yield_per": 2_000})
+    return (_object(row, (_copy(row),)) for row in rows)
 
 
 def totals(connection: Connection) -> dict[str, tuple[int, int]]:
@@ -324,25 +391,22 @@ def _copies(connection: Connection, object_id: int, volumes: Sequence[str], key:
     return tuple(Copy(**row._mapping) for row in made)
 
 
-def _with_copies(connection: Connection, one: Select[Any]) -> ObjectVersion | None:
-    """The version that a statement finds, and its copies, in one question."""
-    found = one.subquery()
-    joined = select(found, *(column.label(f"copy_{column.name}") for column in _COPY_COLUMNS)).outerjoin(
-        copy, copy.c.object_id == found.c.object_id
-    )
-    joined = joined.order_by(copy.c.volume)
-    rows = connection.execute(joined).mappings().all()
-    return _version(rows) if rows else None
+def _one(connection: Connection, statement: str, told: dict[str, Any]) -> ObjectVersion | None:
+    """The one version that a statement finds, out of the rows of its copies."""
+    rows = connection.exec_driver_sql(statement, told).all()
+    if not rows:
+        return None
+    copies = tuple(_copy(row) for row in rows if row[len(_OBJECT_COLUMNS)] is not None)
+    return _object(rows[0], copies)
 
 
-def _version(rows: Sequence[Any]) -> ObjectVersion:
-    """A version out of the rows of its copies, or the one row of a version without any."""
-    copies = tuple(
-        Copy(**{column.name: row[f"copy_{column.name}"] for column in _COPY_COLUMNS})
-        for row in rows
-        if row["copy_volume"] is not None
-    )
-    return ObjectVersion(**{column.name: rows[0][column.name] for column in _OBJECT_COLUMNS}, copies=copies)
+def _object(row: Sequence[Any], copies: tuple[Copy, ...]) -> ObjectVersion:
+    fields = [*row[: len(_OBJECT_COLUMNS)], copies]
+    return ObjectVersion(*fields)
+
+
+def _copy(row: Sequence[Any]) -> Copy:
+    return Copy(*row[len(_OBJECT_COLUMNS) :])
 
 
 def _rows() -> Select[Any]:

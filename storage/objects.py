@@ -505,47 +505,32 @@ class _Filing:
         """Take the file's next number; _Unchanged if its newest version has these bytes."""
         if self._connection is None:
             self._connection = self._engine.connect()
-            self._connection.begin()
-            catalogue.lock_file(self._connection, self._file_id)
-        connection = self._connection
-        newest = catalogue.find_version(connection, self._file_id, removed=True)
-        if newest and not newest.removed and (newest.sha256, newest.size_bytes) == (stored.sha256, stored.size_bytes):
-            if any(copy.state == "ok" for copy in newest.copies):
-                raise _Unchanged(newest)
-            self.outcome, self.version = "repaired", newest
         else:
-            container_id = self._container_id
-            if container_id is None and newest is not None:
-                container_id = newest.container_id
-            elif container_id is not None and catalogue.find_container(connection, container_id) is None:
-                raise ContainerNotFound(f"there is no container {container_id}")
-            object_id, created = catalogue.new_object_id(connection)
-            self.outcome = "created"
-            self.version = ObjectVersion(
-                object_id,
-                self._file_id,
-                1 if newest is None else newest.version + 1,
-                container_id,
-                stored.size_bytes,
-                self._media_type,
-                stored.sha256,
-                stored.md5,
-                stored.crc32c,
-                created,
-            )
-        self.text = Label.of(self.version, catalogue.way_to(connection, self.version.container_id)).write()
+            self._connection.rollback()  # the first volume failed after it had asked
+        connection = self._connection
+        if self._container_id is not None and catalogue.find_container(connection, self._container_id) is None:
+            raise ContainerNotFound(f"there is no container {self._container_id}")
+        version = catalogue.take_version(
+            connection, self._file_id, stored, media_type=self._media_type, container_id=self._container_id
+        )
+        if version is None:
+            version = catalogue.find_version(connection, self._file_id)
+            assert version is not None, "it was found under a lock that is held"
+            if any(copy.state == "ok" for copy in version.copies):
+                raise _Unchanged(version)
+            self.outcome = "repaired"
+        self.version = version
+        self.text = Label.of(version, catalogue.way_to(connection, version.container_id)).write()
         return self.text
 
     def record(self, volumes: Sequence[str], key: str) -> tuple[ObjectVersion, list[tuple[str, str]]]:
-        """Write the rows and the event; the version, and where bytes lie that these replace."""
+        """Write rows of the copies, and the event; the version, and where bytes lie that these replace."""
         connection, version = self._connection, self.version
         assert connection is not None
-        detail = {"sha256": version.sha256, "size_bytes": version.size_bytes, "volumes": list(volumes)}
         if self.outcome == "created":
-            catalogue.append_event(connection, "archived", self._file_id, version.version, detail)
-            return catalogue.add_version(connection, version, volumes, key), []
+            return catalogue.file_version(connection, version, volumes, key), []
         former = catalogue.put_copies(connection, version.object_id, volumes, key)
-        catalogue.append_event(connection, "repaired", self._file_id, version.version, detail)
+        catalogue.append_event(connection, "repaired", self._file_id, version.version, {"volumes": list(volumes)})
         return replace(version, copies=tuple(_sound(name, key, version) for name in volumes)), former
 
     def commit(self) -> None:

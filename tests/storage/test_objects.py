@@ -174,7 +174,7 @@ def test_puts_that_fail_leave_neither_bytes_nor_gaps_in_the_numbers(
     with pytest.raises(ContainerNotFound):
         put(service, "f", b"a", container_id=4711)
     with monkeypatch.context() as broken:  # the number is taken, and then the row cannot be written
-        broken.setattr(catalogue, "add_version", lambda *_: 1 / 0)
+        broken.setattr(catalogue, "file_version", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             put(service, "f", b"a")
     assert kept(service) == 0 and events(service) == [] and service.versions("f") == []

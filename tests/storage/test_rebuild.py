@@ -81,7 +81,7 @@ def test_a_lost_catalogue_comes_back_from_the_volumes_and_is_the_same(service: O
     with service.engine.begin() as connection:  # a preview, or a result of a job
         stored = service.store.store(io.BytesIO(b"preview"))
         catalogue.add_object(connection, stored)
-        sequence = catalogue.new_object_id(connection)[0]
+        sequence = connection.scalar(text("SELECT max(object_id) FROM store.object"))
     before = recorded(service)
     lose(service)
     told = rebuild(service)
@@ -98,7 +98,7 @@ def test_a_lost_catalogue_comes_back_from_the_volumes_and_is_the_same(service: O
     with service.open("ESO/ä 3.fits") as stream:
         assert stream.read() == b"in the same container"
     assert put(service, "ESO/ä 1.fits", b"new").version == 4
-    assert put(service, "ESO/ä 2.fits", b"new").object_id > sequence - 1
+    assert put(service, "ESO/ä 2.fits", b"new").object_id > sequence
     with service.engine.begin() as connection:
         assert len(catalogue.read_events(connection)) == 10 * 3 + 3 - 5 + 2
     with pytest.raises(StorageError, match="only an empty one"):
@@ -129,7 +129,7 @@ def test_what_was_never_acknowledged_does_not_take_the_place_of_what_was(
     disk = service.store.volume("disk")
     put(service, "f", b"1")
     with monkeypatch.context() as killed:  # between the object and its row, as a killed process is
-        killed.setattr(catalogue, "add_version", lambda *_: 1 / 0)
+        killed.setattr(catalogue, "file_version", lambda *_: 1 / 0)
         killed.setattr(ObjectService, "_forget", lambda *_: None)
         for data, file_id in ((b"lost", "f"), (b"late", "g")):
             with pytest.raises(ZeroDivisionError):
