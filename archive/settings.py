@@ -145,7 +145,7 @@ class Store(VolumeSection):
     """Where the bytes lie: the first volume, called posix or s3 as its kind, and those beside it."""
 
     site: str = Field("here", min_length=1, description="where this archive stands; copies of this site are read first")
-    copies: int = Field(1, ge=1, le=10, description="volumes that a file lies on before it is said to be stored")
+    copies: int = Field(1, ge=1, le=10, description="volumes that a file lies on before a put is acknowledged")
     volumes: list[FurtherVolume] = Field([], description="further volumes, in uraniborg.toml: [[store.volumes]]")
     orphan_grace_h: float = Field(
         24.0, ge=0, description="hours that bytes without a row, or of a broken-off write, are left alone by scrub"

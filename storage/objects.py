@@ -115,7 +115,7 @@ class ObjectService:
         if size_hint is None and expected is not None:
             size_hint = expected.size_bytes
         wanted = self._copies if copies is None else copies
-        candidates = self._candidates(size_hint or 0, storage_class, wanted)
+        candidates = self.candidates(size_hint or 0, storage_class, wanted)
         filing = _Filing(self._engine, file_id, media_type, container_id)
         key, kept = new_key(), list[str]()
         try:
@@ -334,6 +334,39 @@ class ObjectService:
         self._known = (0.0, {})
         return changed
 
+    def candidates(self, size_bytes: int, storage_class: str | None = None, wanted: int = 1) -> Sequence[str]:
+        """The volumes that may take an object, ours first, in the order of the settings.
+
+        Raises OutOfSpace or VolumeUnavailable, saying why of each, when there are fewer than wanted.
+        """
+        rows, reasons = self._known_volumes(), list[str]()
+        candidates: list[tuple[bool, str]] = []
+        full = False
+        for volume in self._store.volumes:
+            row = rows.get(volume.name) or VolumeRow(volume.name, volume.kind, self._site, STORAGE_CLASS)
+            if row.state != "online":
+                reasons.append(f"{row.name} is {row.state}")
+                continue
+            if row.storage_class != storage_class if storage_class else row.storage_class == CACHE_CLASS:
+                continue
+            try:
+                free = volume.free_bytes()
+            except VolumeUnavailable as error:
+                reasons.append(str(error))
+                continue
+            if free is not None and free - size_bytes <= row.watermark_bytes:
+                full = True
+                reasons.append(f"{row.name} has {free} bytes free, of which {row.watermark_bytes} are left alone")
+                continue
+            candidates.append((row.site != self._site, row.name))
+        if len(candidates) < wanted:
+            kind = OutOfSpace if full else VolumeUnavailable
+            told = "; ".join(reasons) or "no other is configured"
+            raise kind(
+                f"{size_bytes} bytes want room on {wanted} of the volumes, and {len(candidates)} have it: {told}"
+            )
+        return [name for _, name in sorted(candidates, key=lambda each: each[0])]
+
     # --- containers
 
     def create_container(self, name: str, parent_id: int | None = None) -> Container:
@@ -380,36 +413,6 @@ class ObjectService:
             rows = self.volumes()
             self._known = (time.monotonic(), rows)
         return rows
-
-    def _candidates(self, size_bytes: int, storage_class: str | None, wanted: int) -> list[str]:
-        """The volumes that may take an object, ours first, in the order of the settings; at least as many as wanted."""
-        rows, reasons = self._known_volumes(), list[str]()
-        candidates: list[tuple[bool, str]] = []
-        full = False
-        for volume in self._store.volumes:
-            row = rows.get(volume.name) or VolumeRow(volume.name, volume.kind, self._site, STORAGE_CLASS)
-            if row.state != "online":
-                reasons.append(f"{row.name} is {row.state}")
-                continue
-            if row.storage_class != storage_class if storage_class else row.storage_class == CACHE_CLASS:
-                continue
-            try:
-                free = volume.free_bytes()
-            except VolumeUnavailable as error:
-                reasons.append(str(error))
-                continue
-            if free is not None and free - size_bytes <= row.watermark_bytes:
-                full = True
-                reasons.append(f"{row.name} has {free} bytes free, of which {row.watermark_bytes} are left alone")
-                continue
-            candidates.append((row.site != self._site, row.name))
-        if len(candidates) < wanted:
-            kind = OutOfSpace if full else VolumeUnavailable
-            told = "; ".join(reasons) or "no other is configured"
-            raise kind(
-                f"{wanted} volumes are wanted for {size_bytes} bytes, and {len(candidates)} are to be had: {told}"
-            )
-        return [name for _, name in sorted(candidates, key=lambda each: each[0])]
 
     def _copy_on(self, filing: "_Filing", key: str, kept: list[str], others: Sequence[str], wanted: int) -> None:
         """Further copies, read back from the first, until there are as many as wanted; kept grows."""

@@ -5,7 +5,7 @@ the object known); in removing, row first, and the object after the commit (dele
 object without a row, which scrub.py finds, and never a row that promises bytes that are not there.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import BinaryIO, Protocol, runtime_checkable
 
@@ -24,9 +24,11 @@ class ObjectStore:
 
     volumes: in the order of preference, names all different. A key is given to one object only, on any volume, so
     reading needs the key alone; `volume` spares asking the others.
+    choose: which volumes may take so many bytes (ObjectService.candidates); all of them by default.
     """
 
-    def __init__(self, volumes: Sequence[Volume]) -> None:
+    def __init__(self, volumes: Sequence[Volume], *, choose: Callable[[int], Sequence[str]] | None = None) -> None:
+        self._choose = choose or (lambda size_bytes: list(self._volumes))
         self._volumes = {volume.name: volume for volume in volumes}
         if not volumes or len(self._volumes) != len(volumes):
             raise ValueError(f"a store wants volumes with names of their own, not {[v.name for v in volumes]}")
@@ -56,8 +58,8 @@ class ObjectStore:
         """Keep the stream's bytes, durably, and say where: by default under a new key. The row is the caller's.
 
         size_hint: bytes to come, if known; it spares beginning on a volume without room. expected: what they must be.
-        volumes: which to try, in this order; all by default. label: see Volume.put; by default one that says what these
-        bytes are, not whose: for that, label() later.
+        volumes: which to try, in this order; by default those that choose() gives.
+        label: see Volume.put; by default one that says what these bytes are, not whose: for that, label() later.
         A volume that is full or gone is passed over, in mid-stream too if the stream can seek back.
         Raises OutOfSpace or VolumeUnavailable when no volume is left, ChecksumMismatch, ObjectExists.
         """
@@ -70,7 +72,7 @@ class ObjectStore:
         def own_label(stored: Stored) -> bytes:
             return Label(stored.size_bytes, stored.sha256, stored.md5, stored.crc32c, created).write()
 
-        tried = self.volumes if volumes is None else [self.volume(name) for name in volumes]
+        tried = [self.volume(name) for name in volumes or self._choose(size_hint or 0)]
         for number, volume in enumerate(tried, 1):
             watched = _Watched(stream)
             try:

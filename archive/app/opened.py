@@ -135,7 +135,11 @@ class OpenedArchive:
 
     @cached_property
     def store(self) -> ObjectStore:
-        return ObjectStore([volume(self.settings, each) for each in volume_names(self.settings)])
+        """The volumes; which of them take new objects, the catalogue says."""
+        return ObjectStore(
+            [volume(self.settings, each) for each in volume_names(self.settings)],
+            choose=lambda size_bytes: self.objects.candidates(size_bytes),
+        )
 
     @cached_property
     def objects(self) -> ObjectService:

@@ -8,7 +8,7 @@ from archive.database.engines import begin_unflushed
 from archive.jobs.results import Laid
 from archive.vo.errors import NotFoundError, UnavailableError
 from storage import catalogue
-from storage.errors import ObjectNotFound, OutOfSpace, VolumeUnavailable
+from storage.errors import CatalogueUnavailable, ObjectNotFound, OutOfSpace, VolumeUnavailable
 from storage.service import ObjectStore
 
 
@@ -22,7 +22,7 @@ class StoredResults:
     def lay(self, stream: BinaryIO) -> Laid:
         try:
             stored = self._store.store(stream)
-        except (OutOfSpace, VolumeUnavailable) as problem:
+        except (OutOfSpace, VolumeUnavailable, CatalogueUnavailable) as problem:
             raise UnavailableError(f"the result could not be kept: {problem}") from None
 
         def record(connection: Connection) -> None:

@@ -226,7 +226,7 @@ def test_an_object_lies_on_as_many_volumes_as_promised_before_it_is_acknowledged
         "one",
         "three",
     ]
-    with pytest.raises(OutOfSpace, match="2 volumes are wanted"):
+    with pytest.raises(OutOfSpace, match="want room on 2 of the volumes, and 1 have it: two has 0 bytes free"):
         put(make("one", "two", full="two", copies=2), "h", b"x")
     with pytest.raises(ObjectNotFound):
         service.stat("h")
