@@ -72,12 +72,16 @@ _BY_KEY = _WITH_COPIES.format(
 _TAKE = f"""
     WITH locked AS MATERIALIZED (SELECT pg_advisory_xact_lock(hashtextextended(%(file_id)s, {_FILE_LOCK}))),
     newest AS MATERIALIZED (
-        SELECT version, sha256, size_bytes, removed, container_id FROM store.object
+        SELECT version, sha256, size_bytes, removed FROM store.object
         WHERE file_id = %(file_id)s ORDER BY version DESC LIMIT 1
+    ),
+    placed AS (
+        SELECT container_id FROM store.object
+        WHERE file_id = %(file_id)s AND removed IS NULL ORDER BY version DESC LIMIT 1
     )
     INSERT INTO store.object (file_id, version, container_id, size_bytes, media_type, sha256, md5, crc32c, created)
-    SELECT %(file_id)s, coalesce(n.version, 0) + 1, coalesce(%(container_id)s, n.container_id), %(size_bytes)s,
-           %(media_type)s, %(sha256)s, %(md5)s, %(crc32c)s, clock_timestamp()
+    SELECT %(file_id)s, coalesce(n.version, 0) + 1, coalesce(%(container_id)s, (SELECT container_id FROM placed)),
+           %(size_bytes)s, %(media_type)s, %(sha256)s, %(md5)s, %(crc32c)s, clock_timestamp()
     FROM locked LEFT JOIN newest n ON true
     WHERE n.version IS NULL OR n.removed IS NOT NULL OR n.sha256 <> %(sha256)s OR n.size_bytes <> %(size_bytes)s
     ON CONFLICT (file_id, version) DO NOTHING
@@ -275,7 +279,7 @@ def remove_objects(connection: Connection, keys: Sequence[str]) -> list[tuple[st
 
 
 def remove_version(connection: Connection, file_id: str, version: int | None = None) -> ObjectVersion | None:
-    """Make a version, by default the newest, a tombstone; None if it is not there.
+    """Make a version, by default the newest, a tombstone, which is in no container; None if it is not there.
 
     Row first: its copies stay on record until they are deleted, after the commit (ObjectService.finish_removal).
     """
@@ -283,8 +287,8 @@ def remove_version(connection: Connection, file_id: str, version: int | None = N
     held = find_version(connection, file_id, version)
     if held is None:
         return None
-    gone = update(stored_object).where(_o.object_id == held.object_id).values(removed=func.now())
-    return replace(held, removed=connection.execute(gone.returning(_o.removed)).scalar_one())
+    gone = update(stored_object).where(_o.object_id == held.object_id).values(removed=func.now(), container_id=None)
+    return replace(held, container_id=None, removed=connection.execute(gone.returning(_o.removed)).scalar_one())
 
 
 def drop_copy(connection: Connection, object_id: int, volume: str) -> bool:
@@ -301,7 +305,9 @@ def mark_copy(connection: Connection, object_id: int, volume: str, key: str, sta
     found = update(copy).where(copy.c.object_id == object_id, copy.c.volume == volume, copy.c.key == key)
     if state == "ok":
         return connection.execute(found.values(state=state, verified=func.clock_timestamp())).rowcount == 1
-    return connection.execute(found.where(copy.c.state != state).values(state=state)).rowcount == 1
+    # Of a removed one the copies go: that is nobody's fault.
+    there = select(_o.object_id).where(_o.object_id == object_id, _o.removed.is_(None)).exists()
+    return connection.execute(found.where(copy.c.state != state, there).values(state=state)).rowcount == 1
 
 
 def find_version(
@@ -477,12 +483,11 @@ def containers(connection: Connection, *, name: str | None = None, parent_id: in
 
 
 def remove_container(connection: Connection, container_id: int) -> bool:
-    """Remove a container that holds nothing but tombstones; False if it holds anything."""
-    held = select(_o.object_id).where(_o.container_id == container_id, _o.removed.is_(None)).exists()
+    """Remove a container; False if it holds anything."""
+    held = select(_o.object_id).where(_o.container_id == container_id).exists()
     inner = select(container.c.container_id).where(container.c.parent_id == container_id).exists()
     if connection.scalar(select(or_(held, inner))):
         return False
-    connection.execute(update(stored_object).where(_o.container_id == container_id).values(container_id=None))
     connection.execute(delete(container).where(container.c.container_id == container_id))
     return True
 
@@ -504,7 +509,8 @@ def way_to(connection: Connection, container_id: int | None) -> tuple[tuple[int,
 
 def place(connection: Connection, file_id: str, container_id: int | None) -> list[ObjectVersion]:
     """Put a file, all its versions, into a container or (None) out of any; those that are there, with their copies."""
-    connection.execute(update(stored_object).where(_o.file_id == file_id).values(container_id=container_id))
-    numbers = connection.scalars(select(_o.version).where(_o.file_id == file_id, _o.removed.is_(None))).all()
+    held = (_o.file_id == file_id, _o.removed.is_(None))
+    placed = update(stored_object).where(*held).values(container_id=container_id)
+    numbers = connection.scalars(placed.returning(_o.version)).all()
     found = (find_version(connection, file_id, number) for number in numbers)
     return [version for version in found if version is not None]

@@ -22,11 +22,13 @@ from storage import catalogue
 from storage.checksums import Expected, Readable, Stored
 from storage.errors import (
     CatalogueUnavailable,
+    ChecksumMismatch,
     ContainerNotEmpty,
     ContainerNotFound,
     CopyNeeded,
     ObjectNotFound,
     OutOfSpace,
+    ReadFailed,
     StorageError,
     VolumeUnavailable,
 )
@@ -103,8 +105,9 @@ class ObjectService:
     ) -> Written:
         """Keep the stream's bytes, read to its end, as the file's next version; durable when this returns.
 
-        The bytes of the newest version make no new one. expected: what was promised of the bytes. container_id: where a
-        new version goes; by default where its file is. storage_class: of the volumes to use; any but caches by default.
+        The bytes of the newest version make no new one. expected: what was promised of the bytes.
+        container_id: where the file goes, if this makes a version of it; by default where it is.
+        storage_class: of the volumes to use; any but caches by default.
         copies: on how many volumes before this returns; the service's own number by default.
         A volume that is full or gone is passed over, in mid-stream too if the stream can seek back.
         Nothing is kept when it raises: ChecksumMismatch, OutOfSpace, VolumeUnavailable (too few volumes to be had),
@@ -137,15 +140,14 @@ class ObjectService:
             filing.end()
             return Written("unchanged", unchanged.version)
         except BaseException:
-            if filing.committing:
-                # Its answer was lost: the row may be there, and then the bytes must be.
-                filing.end()
-                raise
             filing.end()
-            self._forget((name, key) for name in kept)
+            if not filing.committing:  # else its answer was lost: the row may be there, and then the bytes must be
+                self._forget((name, key) for name in kept)
             raise
         filing.end()
         self._forget(former)
+        if container_id is not None and version.version > 1:
+            self.place(file_id, container_id)  # a file is in one container, with all its versions
         return Written(filing.outcome, version)
 
     def add_copy(self, file_id: str, version: int | None, volume: str) -> ObjectVersion:
@@ -425,8 +427,10 @@ class ObjectService:
                     _put(self._store.volume(name), key, first, filing.version, filing.text)
             except (OutOfSpace, VolumeUnavailable) as error:
                 problem = error
-                continue
-            kept.append(name)
+            except (ChecksumMismatch, ReadFailed) as error:  # the sender's bytes were right
+                raise VolumeUnavailable(f"volume {kept[0]} does not give back what it took: {error}") from error
+            else:
+                kept.append(name)
         if len(kept) < wanted:
             assert problem is not None
             raise problem

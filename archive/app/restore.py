@@ -216,5 +216,7 @@ def _settle(connection: Connection, manifest: Manifest, volume_name: str) -> Non
         "UPDATE {0} SET volume = %(name)s WHERE volume <> %(name)s",
     ):
         driver_of(connection).execute(sql.SQL(statement).format(copies), gone | {"name": volume_name})
+    if table == "copy":
+        connection.execute(text("DELETE FROM store.volume"))  # those of this place are recorded by prepare()
     # A job without an entry in the queue is queued again by the workers.
     connection.execute(text("UPDATE uws.job SET procrastinate_id = NULL"))

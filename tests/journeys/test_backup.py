@@ -19,6 +19,7 @@ from archive.jobs import queue
 from archive.vo.columns import Column, Table
 from archive.vo.errors import ArchiveError, ConfigurationError
 from storage.errors import ObjectNotFound
+from storage.rebuild import renew_labels
 from tests.databases import DATABASES
 from tests.journeys.archives import Archive, csv, deliver, empty_archive, image
 from tests.live import PROGRAM, ROOT
@@ -122,6 +123,7 @@ def test_a_restored_archive_has_the_same_rows_bytes_and_answers(archive: Archive
         assert answers(other) == before[2]
         assert own(other) == kept
         assert other.scrub() == []
+        assert renew_labels(other.opened.objects) == 0, "the labels that lie with the bytes say what the catalogue says"
         waiting = "SELECT task_name, args->>'file_id' FROM jobs.procrastinate_jobs WHERE task_name = 'hips.update'"
         assert other.rows(waiting) == [("hips.update", "sky/0.fits")]
         # and it lives on: versions and events are counted on from where they were

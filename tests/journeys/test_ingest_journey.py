@@ -16,6 +16,7 @@ from ingest.commands import ingest_all
 from ingest.describe import describe_path
 from ingest.describe.facts import Description
 from ingest.service import Report, offers
+from storage.rebuild import renew_labels
 from tests.journeys.archives import Archive, csv, deliver, files_below, image
 
 
@@ -43,6 +44,9 @@ def test_a_file_put_into_the_drop_folder_has_a_row_an_object_and_an_event(archiv
     deliver(archive.drop, "survey/f1/image.fits", content)
     (report,) = archive.watch_once()
     assert (report.outcome, report.file_id, report.version) == ("accepted", "survey/f1/image.fits", 1)
+    with archive.opened.objects.open("survey/f1/image.fits", 1) as stream:
+        assert (b"".join(stream), stream.version.media_type) == (content, "application/fits")
+    assert renew_labels(archive.opened.objects) == 0, "the label that lies with the bytes says whose they are"
     ((ra, dec, exposure, collection),) = archive.seen(
         "SELECT s_ra, s_dec, t_exptime, obs_collection FROM ivoa.obscore WHERE dp_id = 'survey/f1/image.fits'"
     )

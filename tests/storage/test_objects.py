@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import Engine, create_engine
+from sqlalchemy import Connection, Engine, create_engine
+from sqlalchemy.exc import OperationalError
 
 from storage import catalogue
 from storage.checksums import Expected
@@ -194,6 +195,30 @@ def test_a_catalogue_that_is_away_is_said_to_be_and_nothing_is_kept(make: Make) 
     assert kept(service) == 1
 
 
+def test_where_the_answer_to_the_commit_is_lost_the_bytes_stay(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    service, commit = make(), Connection.commit
+
+    def loses(connection: Connection) -> None:
+        commit(connection)
+        raise OperationalError("COMMIT", {}, Exception("the server closed the connection"))
+
+    with monkeypatch.context() as broken:
+        broken.setattr(Connection, "commit", loses)
+        with pytest.raises(CatalogueUnavailable):
+            put(service, "f", b"bytes")
+    assert content(service, "f") == b"bytes"
+    assert service.put("f", io.BytesIO(b"bytes")).outcome == "unchanged", "as whoever sends it again finds out"
+
+
+def test_a_reader_that_is_overtaken_by_a_removal_reports_no_fault(make: Make) -> None:
+    service = make()
+    held = put(service, "f", b"bytes")
+    service.remove("f")
+    with pytest.raises(NoSoundCopy):
+        service.read(held)
+    assert [kind for kind, *_ in events(service)] == ["archived", "removed"]
+
+
 def test_what_is_removed_leaves_its_number_and_a_tombstone(make: Make) -> None:
     service = make("one", "two", copies=2)
     for data in (b"a", b"b"):
@@ -230,6 +255,20 @@ def test_an_object_lies_on_as_many_volumes_as_promised_before_it_is_acknowledged
         put(make("one", "two", full="two", copies=2), "h", b"x")
     with pytest.raises(ObjectNotFound):
         service.stat("h")
+
+
+def test_a_volume_that_does_not_give_back_what_it_took_is_no_fault_of_the_sender(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service, sound = make("one", "two", copies=2), PosixVolume.open
+
+    def cuts(volume: PosixVolume, key: str, start: int = 0, stop: int | None = None) -> ObjectStream:
+        return sound(volume, key, start, 3)
+
+    monkeypatch.setattr(PosixVolume, "open", cuts)
+    with pytest.raises(VolumeUnavailable, match="volume one does not give back"):
+        put(service, "f", b"bytes")
+    assert kept(service) == 0 and service.versions("f") == []
 
 
 def test_volumes_are_chosen_by_state_site_class_and_watermark(make: Make) -> None:
@@ -429,11 +468,18 @@ def test_containers_are_a_tree_and_a_file_is_in_one_of_them_with_all_its_version
     for full in (run, night):
         with pytest.raises(ContainerNotEmpty):
             service.remove_container(full.container_id)
+    service.remove("f", 1)
     service.place("g", None), service.place("f", run.container_id)
     service.remove_container(night.container_id)
     with pytest.raises(ContainerNotFound):
         service.place("g", night.container_id)
-    assert {each.container_id for each in service.versions("f")} == {run.container_id}
+    assert [each.container_id for each in service.versions("f")] == [run.container_id, None]
+    put(service, "f", b"3"), service.remove("f")
+    assert put(service, "f", b"4").container_id == run.container_id
+    other = service.create_container("other")
+    put(service, "f", b"5", container_id=other.container_id)
+    assert list(service.files(container_id=run.container_id)) == []
+    assert [each.file_id for each in service.files(container_id=other.container_id)] == ["f"]
 
 
 def test_a_stream_that_cannot_go_back_is_refused_cleanly_when_its_volume_is_gone(make: Make, tmp_path: Path) -> None:

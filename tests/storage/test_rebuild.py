@@ -75,6 +75,8 @@ def test_a_lost_catalogue_comes_back_from_the_volumes_and_is_the_same(service: O
     put(service, 'é"\\' * 256, random.Random(1).randbytes(11 * MIB), copies=2)
     service.place("ESO/ä 3.fits", run.container_id)
     put(service, "ESO/ä 3.fits", b"in the same container")
+    for number in (1, 2):
+        service.place(f"ESO/ä {number}.fits", night.container_id)
     service.remove("ESO/ä 1.fits"), service.remove("ESO/ä 1.fits", 1)
     service.remove("ESO/ä 2.fits", 3), service.remove("ESO/ä 2.fits", 2), service.remove("ESO/ä 2.fits")
     service.drop_copy("ESO/ä 0.fits", 1, "disk")
