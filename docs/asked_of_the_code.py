@@ -55,7 +55,7 @@ def openapi() -> dict[str, Any]:
         nowhere = "postgresql://{}@127.0.0.1:1/none"
         options = {f"database.{role}_url": nowhere.format(role) for role in ("owner", "writer", "reader")}
         chosen = Loaded.load(Path(folder), {**options, "database.sphere": "plain"}).settings
-        volume(chosen, create=True)
+        volume(chosen, chosen.store.kind, create=True)
         archive = OpenedArchive(chosen)
         archive.reader_pool = ConnectionPool(open=False)  # an open one would begin to look for its database
         app: Any = uraniborg.create_app(chosen, archive)
