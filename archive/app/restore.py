@@ -76,6 +76,7 @@ def restore(
     with archive.engines.begin("owner") as connection:
         connection.execute(text("ANALYZE arc.file"))
         connection.execute(text("ANALYZE store.object"))
+        connection.execute(text("ANALYZE store.copy"))
     return manifest
 
 
