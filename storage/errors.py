@@ -63,3 +63,15 @@ class CopyNeeded(StorageError):
 class CatalogueUnavailable(StorageError):
     """The catalogue's database cannot be reached, or gave no answer. What was sent may have been kept: look, or send
     it again, which makes no second version."""
+
+
+class Unauthenticated(StorageError):
+    """Who asks must say who they are (HTTP 401). invalid: they did, with a credential that is none, or no longer."""
+
+    def __init__(self, message: str, *, invalid: bool = False) -> None:
+        super().__init__(message)
+        self.invalid = invalid
+
+
+class Forbidden(StorageError):
+    """Who asks may not do this (HTTP 403)."""
