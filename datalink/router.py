@@ -23,6 +23,7 @@ from datalink.links import COLUMNS, MEDIA_TYPE, STANDARD_ID, columns_of
 from datalink.service import DataLinkService, Links
 from storage.errors import CatalogueUnavailable, NoSoundCopy, VolumeUnavailable
 from storage.objects import ObjectService
+from storage.web.conditional import Answer
 
 PICTURE_MAX_AGE_S = 300  # a new version's picture is seen after this
 
@@ -133,7 +134,7 @@ def _picture(
     return _Bytes(_opener(objects, held, answer), answer)
 
 
-def _opener(objects: ObjectService, held: HeldFile, answer: files.Answer) -> Callable[[], Iterable[bytes]]:
+def _opener(objects: ObjectService, held: HeldFile, answer: Answer) -> Callable[[], Iterable[bytes]]:
     def opened() -> Iterable[bytes]:
         try:
             return objects.open_key(held.object_key, answer.start, answer.stop)
@@ -146,7 +147,7 @@ def _opener(objects: ObjectService, held: HeldFile, answer: files.Answer) -> Cal
 class _Bytes(StreamedResponse):
     """Bytes of known length: what is broken off is then seen by the client, whatever it speaks."""
 
-    def __init__(self, opened: Callable[[], Iterable[bytes]], answer: files.Answer) -> None:
+    def __init__(self, opened: Callable[[], Iterable[bytes]], answer: Answer) -> None:
         headers = {name: value for name, value in answer.headers.items() if name != "content-type"}
         super().__init__(
             opened,

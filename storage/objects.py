@@ -9,7 +9,7 @@ Here: one object at a time, for whoever asks. Not here: what goes over all objec
 
 import logging
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -53,6 +53,8 @@ STORAGE_CLASS = "online"
 VOLUMES_KNOWN_S = 2.0
 
 Outcome = Literal["created", "unchanged", "repaired"]
+# What a put must find: it raises, and then nothing is kept.
+Condition = Callable[[ObjectVersion | None], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +104,7 @@ class ObjectService:
         container_id: int | None = None,
         storage_class: str | None = None,
         copies: int | None = None,
+        condition: Condition | None = None,
     ) -> Written:
         """Keep the stream's bytes, read to its end, as the file's next version; durable when this returns.
 
@@ -109,17 +112,19 @@ class ObjectService:
         container_id: where the file goes, if this makes a version of it; by default where it is.
         storage_class: of the volumes to use; any but caches by default.
         copies: on how many volumes before this returns; the service's own number by default.
+        condition: asked when the bytes are in, while nobody else can make a version, with the newest that was not
+        removed (None: there is none).
         A volume that is full or gone is passed over, in mid-stream too if the stream can seek back.
         Nothing is kept when it raises: ChecksumMismatch, OutOfSpace, VolumeUnavailable (too few volumes to be had),
-        ContainerNotFound, and whatever the stream's read raises. After CatalogueUnavailable it may be there: whoever
-        sends it again finds out.
+        ContainerNotFound, and whatever the condition, or the stream's read, raises. After CatalogueUnavailable it may
+        be there: whoever sends it again finds out.
         """
         check_file_id(file_id)
         if size_hint is None and expected is not None:
             size_hint = expected.size_bytes
         wanted = self._copies if copies is None else copies
         candidates = self.candidates(size_hint or 0, storage_class, wanted)
-        filing = _Filing(self._engine, file_id, media_type, container_id)
+        filing = _Filing(self._engine, file_id, media_type, container_id, condition)
         key, kept = new_key(), list[str]()
         try:
             with _told():
@@ -259,7 +264,17 @@ class ObjectService:
         def found(copy: Copy, state: Fault, reason: str) -> None:
             self.report(version, copy, state, reason)
 
-        return ReadStream(self._store, version, self._readable(version), found, start=start, stop=stop)
+        return ReadStream(self._store, version, self.readable(version), found, start=start, stop=stop)
+
+    def readable(self, version: ObjectVersion) -> list[Copy]:
+        """The copies that may be served, ours first, in the order of the settings."""
+        rows, sound = self._known_volumes(), {copy.volume: copy for copy in version.copies if copy.state == "ok"}
+        found = []
+        for volume in self._store.volumes:
+            row = rows.get(volume.name)
+            if volume.name in sound and (row is None or row.state != "offline"):
+                found.append((row is not None and row.site != self._site, sound[volume.name]))
+        return [copy for _, copy in sorted(found, key=lambda each: each[0])]
 
     def report(self, version: ObjectVersion, copy: Copy, state: Fault, reason: str) -> bool:
         """Note that a copy is corrupt or missing: it is served no more. False if that was known."""
@@ -440,16 +455,6 @@ class ObjectService:
         keys = [copy.key for copy in held.copies if copy.volume == target.name] or [copy.key for copy in held.copies]
         return new_key() if not keys or target.exists(keys[0]) else keys[0]
 
-    def _readable(self, version: ObjectVersion) -> list[Copy]:
-        """The copies that may be served, ours first, in the order of the settings."""
-        rows, sound = self._known_volumes(), {copy.volume: copy for copy in version.copies if copy.state == "ok"}
-        found = []
-        for volume in self._store.volumes:
-            row = rows.get(volume.name)
-            if volume.name in sound and (row is None or row.state != "offline"):
-                found.append((row is not None and row.site != self._site, sound[volume.name]))
-        return [copy for _, copy in sorted(found, key=lambda each: each[0])]
-
     def _found(self, connection: Connection, file_id: str, version: int | None) -> ObjectVersion:
         check_file_id(file_id)
         found = catalogue.find_version(connection, file_id, version)
@@ -499,8 +504,15 @@ class _Filing:
     version, text: of the object that is being made, and its label, once label() was called.
     """
 
-    def __init__(self, engine: Engine, file_id: str, media_type: str | None, container_id: int | None) -> None:
-        self._engine, self._file_id = engine, file_id
+    def __init__(
+        self,
+        engine: Engine,
+        file_id: str,
+        media_type: str | None,
+        container_id: int | None,
+        condition: Condition | None,
+    ) -> None:
+        self._engine, self._file_id, self._condition = engine, file_id, condition
         self._media_type, self._container_id = media_type, container_id
         self._connection: Connection | None = None
         self.outcome: Outcome = "created"
@@ -515,6 +527,9 @@ class _Filing:
         else:
             self._connection.rollback()  # the first volume failed after it had asked
         connection = self._connection
+        if self._condition is not None:
+            catalogue.lock_file(connection, self._file_id)
+            self._condition(catalogue.find_version(connection, self._file_id))
         if self._container_id is not None and catalogue.find_container(connection, self._container_id) is None:
             raise ContainerNotFound(f"there is no container {self._container_id}")
         version = catalogue.take_version(

@@ -7,7 +7,9 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from email.utils import format_datetime, parsedate_to_datetime
+from email.utils import format_datetime
+
+from storage.web.conditional import http_date, not_modified
 
 # A date tells whole seconds, and a change may be dated a little before it is seen.
 SETTLED = timedelta(seconds=10)
@@ -41,24 +43,3 @@ class Validators:
         since = http_date(request.get("if-modified-since"))
         told = None if self.modified is None else self.modified.replace(microsecond=0)
         return not_modified(request, self.etag, self.modified if since == told else None)
-
-
-def not_modified(request: Mapping[str, str], etag: str, modified: datetime | None) -> bool:
-    """Whether the client has what it asks for. request: its headers, names in lower case."""
-    tags = request.get("if-none-match")
-    if tags is not None:
-        bare = etag.removeprefix("W/")
-        return tags.strip() == "*" or bare in [tag.strip().removeprefix("W/") for tag in tags.split(",")]
-    since = http_date(request.get("if-modified-since"))
-    return since is not None and modified is not None and modified.replace(microsecond=0) <= since
-
-
-def http_date(text: str | None) -> datetime | None:
-    """A date of a header; None for none, and for what cannot be read."""
-    if not text:
-        return None
-    try:
-        moment = parsedate_to_datetime(text)
-    except (ValueError, OverflowError):
-        return None
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment

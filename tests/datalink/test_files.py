@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from archive.holdings.queries import HeldFile
-from datalink.files import answer, disposition
+from datalink.files import answer
+from storage.web.conditional import disposition
 
 ARRIVED = datetime(2026, 3, 4, 5, 6, 7, 890_000, tzinfo=UTC)
 DATE = "Wed, 04 Mar 2026 05:06:07 GMT"
