@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from archive.jobs.service import JobService
     from archive.vo.answers import Answers
     from datalink.service import DataLinkService
-    from storage.commands import StoreTools
+    from storage.commands import Node, StoreTools
     from tap.own_tables import OwnTablesService
     from tap.service import Limits, TapService
 
@@ -221,6 +221,7 @@ def kept_answers(archive: "OpenedArchive") -> "Answers":
 def create_app(settings: Settings, archive: "OpenedArchive | None" = None) -> "ASGIApp":
     """The archive as an ASGI application; opens the archive itself if it is not given one."""
     from archive.access.service import AccessService
+    from archive.app import store
     from archive.app.application import application
     from archive.app.opened import OpenedArchive
     from archive.discovery import protocol as discovery
@@ -288,6 +289,7 @@ def create_app(settings: Settings, archive: "OpenedArchive | None" = None) -> "A
         *discovery.protocols(searches.limits),
         *hips.protocols(),
         ServedProtocol("/events", "Feed of changes", registry),
+        store.protocol(archive),
         ServedProtocol("", "Pages", portal.pages_router),
         ServedProtocol("", "What pages ask", portal.data_router),
     )
@@ -334,12 +336,21 @@ def store_tools(context: click.Context) -> "Iterator[StoreTools]":
     yield StoreTools(ours.archive.store, ours.archive.engines.writer, ours.settings.store.orphan_grace_h * HOUR_S)
 
 
+def store_node(context: click.Context) -> "Node":
+    """What runs a storage node."""
+    from archive.app.store import StoreNode
+
+    ours = context.find_object(Context)
+    assert ours is not None
+    return StoreNode(ours, VERSION)
+
+
 def __getattr__(name: str) -> Any:
     """`store_commands`, `tap_query`, `tap_explain`, made when asked for: they take their tools from here."""
     if name == "store_commands":
         from storage.commands import make_commands
 
-        return make_commands(store_tools)
+        return make_commands(store_tools, store_node)
     if name in ("tap_query", "tap_explain"):
         from tap.query_command import make_explain_command, make_query_command
 

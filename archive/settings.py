@@ -150,6 +150,30 @@ class Store(VolumeSection):
     orphan_grace_h: float = Field(
         24.0, ge=0, description="hours that bytes without a row, or of a broken-off write, are left alone by scrub"
     )
+    max_object_gib: float = Field(1024.0, gt=0, description="largest object that is taken in over HTTP, GiB")
+    body_stall_s: float = Field(
+        60.0, gt=0, description="seconds in which the next 64 KiB of a body sent to the store must come"
+    )
+    threads: int = Field(
+        16, ge=1, le=256, description="threads of a web process for the store, and as many for large bodies coming in"
+    )
+    public_prefixes: list[str] = Field(
+        [], description="beginnings of file_ids that all may read, of files that the archive itself does not hold"
+    )
+    read_token: bool = Field(False, description="of a storage node of its own: whether reading needs the token too")
+    redirect: bool = Field(
+        False, description="send who asks for a file on an S3 volume to a signed URL there; it is then not verified"
+    )
+    signed_s: float = Field(300.0, ge=1, le=604_800, description="seconds that a signed URL is good for")
+    accel_prefix: str | None = Field(
+        None,
+        pattern="^/",
+        description="nginx's internal location of the volumes' files, LOCATION/VOLUME/KEY: it sends them, not verified",
+    )
+    uploads_path: Path | None = Field(
+        None, description="folder of resumable uploads that are not finished; default DATA/uploads"
+    )
+    uploads_keep_h: float = Field(168.0, gt=0, description="hours after its last bytes that such an upload is kept")
 
     @model_validator(mode="after")
     def _enough(self) -> Self:
@@ -345,6 +369,10 @@ class Settings(BaseSettings):
     @property
     def store_path(self) -> Path:
         return self.store.path or self.data_dir / "store"
+
+    @property
+    def uploads_path(self) -> Path:
+        return self.store.uploads_path or self.data_dir / "uploads"
 
     @property
     def hips_path(self) -> Path:

@@ -7,7 +7,8 @@ from urllib.parse import quote
 from sqlalchemy import Engine
 
 from archive.access.identity import User
-from archive.access.rights import Decision, ProductFacts
+from archive.access.objects import facts
+from archive.access.rights import Decision
 from archive.access.service import AccessService
 from archive.holdings import previews, queries
 from archive.holdings.previews import Preview, Role
@@ -131,18 +132,6 @@ def _picture(did: str, file: HeldFile, picture: Preview, decision: Decision, pub
         content_qualifier="image",
         link_auth="false" if is_public else "true",
         link_authorized=decision.allowed,
-    )
-
-
-def facts(file: HeldFile) -> ProductFacts:
-    """What a decision about a held file rests on."""
-    return ProductFacts(
-        file_id=file.file_id,
-        rights=file.rights,
-        release_date=file.release_date,
-        obs_collection=file.obs_collection,
-        proposal_id=file.proposal_id,
-        instrument_name=file.instrument_name,
     )
 
 

@@ -4,10 +4,10 @@ make_commands() is given the way to a store and a catalogue by the front door, w
 """
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import click
 from sqlalchemy import Engine
@@ -24,6 +24,16 @@ class StoreTools:
     store: ObjectStore
     engine: Engine
     grace_s: float = scrub.GRACE_S
+
+
+class Node(Protocol):
+    """What the front door does for a storage node: it knows settings, processes and rights."""
+
+    def serve(self, host: str | None, port: int | None, ngas_port: int | None, workers: int | None) -> int:
+        """Make ready what is not, and keep the node's web processes running until SIGTERM; the exit status."""
+
+    def web(self, descriptors: Sequence[int]) -> None:
+        """One web process, on listening sockets: that of REST, and that of NGAS if there are two."""
 
 
 def status(tools: StoreTools) -> list[dict[str, Any]]:
@@ -73,7 +83,9 @@ def scrub_store(
                 yield from scrub.verify_all(volume, catalogue.objects_of(connection, name))
 
 
-def make_commands(open_tools: Callable[[click.Context], AbstractContextManager[StoreTools]]) -> click.Group:
+def make_commands(
+    open_tools: Callable[[click.Context], AbstractContextManager[StoreTools]], node: Callable[[click.Context], Node]
+) -> click.Group:
     """The group `store`; open_tools opens store and catalogue for one command and closes them after it."""
 
     @click.group("store")
@@ -107,6 +119,25 @@ def make_commands(open_tools: Callable[[click.Context], AbstractContextManager[S
         if not as_json:
             click.echo(f"{found} findings, {broken} of them promised bytes that are missing or wrong")
         context.exit(1 if broken else 0)
+
+    @group.command("serve")
+    @click.option("--host", help="Address to listen on.  [default: server.host]")
+    @click.option("--port", type=int, help="TCP port of the REST face; 0 takes a free one.  [default: server.port]")
+    @click.option("--ngas-port", type=int, help="TCP port of the NGAS face.  [default: none is served]")
+    @click.option("--workers", type=int, help="Web processes.  [default: server.web_workers]")
+    @click.pass_context
+    def serve_command(
+        context: click.Context, host: str | None, port: int | None, ngas_port: int | None, workers: int | None
+    ) -> None:
+        """Serve the store without the rest of the archive: /store/v1, /health, /metrics, and NGAS's commands."""
+        context.exit(node(context).serve(host, port, ngas_port, workers))
+
+    @group.command("web", hidden=True)
+    @click.option("--socket", "descriptors", type=int, multiple=True, help="An open listening socket to serve on.")
+    @click.pass_context
+    def web_command(context: click.Context, descriptors: tuple[int, ...]) -> None:
+        """One web process, as `serve` starts it."""
+        node(context).web(descriptors)
 
     return group
 

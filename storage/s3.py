@@ -194,6 +194,14 @@ class S3Volume:
             return False
         return True
 
+    def signed_url(self, key: str, lasts: timedelta, *, media_type: str, disposition: str) -> str:
+        """Where anybody can read the object, as a file of this type and name, for so long."""
+        bucket = self._bucket
+        asked = {**bucket.target(key), "ResponseContentType": media_type, "ResponseContentDisposition": disposition}
+        with bucket.told(key):
+            url: str = bucket.client.generate_presigned_url("get_object", asked, int(lasts.total_seconds()))
+        return url
+
     def delete(self, key: str, *, tombstone: bytes | None = None) -> bool:
         """See Volume.delete. S3 itself does not say whether there was one, so this asks first."""
         bucket = self._bucket

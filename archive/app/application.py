@@ -19,7 +19,7 @@ from starlette.types import ASGIApp
 from archive.app.health import health_router
 from archive.app.metrics import ArchiveMetrics, NamesRoute, RequestMetrics, metrics_router
 from archive.app.opened import OpenedArchive
-from archive.app.wire import Compressed, Courtesies, HeadAsGet, Paced, TidyPaths
+from archive.app.wire import Compressed, Courtesies, HeadAsGet, Paced, TidyPaths, Under
 from archive.portal.router import error_page
 from archive.served import ServedProtocol
 from archive.vo import conditional
@@ -55,7 +55,7 @@ def application(
     app.state.public_url = settings.public_url
     app.state.translate_error = translated
     app.state.up_since = datetime.now(UTC)
-    app.state.doors = [(each.title, each.path, each.page) for each in protocols if each.path]
+    app.state.doors = [(each.title, each.path, each.page) for each in protocols if each.path and not each.app]
     app.add_exception_handler(HTTPException, _tell)
     for protocol in protocols:
         app.include_router(protocol.router)
@@ -69,8 +69,26 @@ def application(
     app.include_router(health_router(archive, version=version))
     app.include_router(metrics_router(counted, ArchiveMetrics(archive)))
 
-    polite = Courtesies(TidyPaths(HeadAsGet(Compressed(NamesRoute(app)))), counted)
+    _describe(app, protocols)
+    inner: ASGIApp = TidyPaths(HeadAsGet(Compressed(NamesRoute(app))))
+    for protocol in protocols:
+        if protocol.app is not None:
+            inner = Under(protocol.path, protocol.app, inner)
+    polite = Courtesies(inner, counted)
     return Paced(polite, stalled_s=settings.server.stalled_s)
+
+
+def _describe(app: FastAPI, protocols: Sequence[ServedProtocol]) -> None:
+    """Add to /openapi.json what answers in the routes' stead."""
+    of_routes = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        document = of_routes()
+        for protocol in protocols:
+            document["paths"].update(protocol.openapi)
+        return document
+
+    app.openapi = openapi  # type: ignore[method-assign]  # FastAPI's own way to extend it
 
 
 async def _tell(request: Request, error: Exception) -> Response:

@@ -67,8 +67,7 @@ def _counts_folder(data_dir: Path, port: int) -> Path:
 
 
 def _children(settings: Settings, descriptor: int, context: Context) -> list[ChildSpec]:
-    given = {key: value for key, value in context.options.items() if value is not None}
-    environment = {f"{PREFIX}{key.replace('.', '__').upper()}": str(value) for key, value in given.items()}
+    environment = child_environment(context)
 
     def child(name: str, *words: str, pass_fds: Sequence[int] = ()) -> ChildSpec:
         line = [*words, "--data-dir", str(settings.data_dir)]
@@ -79,6 +78,12 @@ def _children(settings: Settings, descriptor: int, context: Context) -> list[Chi
         *(child(f"web-{number}", "web", "--socket", str(descriptor), pass_fds=(descriptor,)) for number in web),
         *(child(f"worker-{number}", "worker") for number in jobs),
     ]
+
+
+def child_environment(context: Context) -> dict[str, str]:
+    """The command's options, as a child reads them."""
+    given = {key: value for key, value in context.options.items() if value is not None}
+    return {f"{PREFIX}{key.replace('.', '__').upper()}": str(value) for key, value in given.items()}
 
 
 def run_web(context: Context, descriptor: int | None) -> None:

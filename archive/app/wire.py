@@ -24,9 +24,13 @@ access_log = structlog.get_logger("uraniborg.access")
 
 EXPOSED = (
     "Location, Content-Length, Content-Disposition, Content-Range, ETag, Repr-Digest, WWW-Authenticate, "
-    "X-VO-Authenticated, X-Request-ID, X-Maxrec, X-Query-Status"
+    "X-VO-Authenticated, X-Request-ID, X-Maxrec, X-Query-Status, X-Object-Version, "
+    "Tus-Resumable, Tus-Version, Tus-Extension, Tus-Max-Size, Upload-Offset, Upload-Length, Upload-Expires"
 )
-ALLOWED = "Authorization, Content-Type, Range, If-Modified-Since, If-None-Match, If-Range, X-Request-ID"
+ALLOWED = (
+    "Authorization, Content-Type, Range, If-Match, If-Modified-Since, If-None-Match, If-Range, X-Request-ID, "
+    "Content-MD5, Digest, Repr-Digest, Tus-Resumable, Upload-Offset, Upload-Length, Upload-Metadata, Upload-Checksum"
+)
 SERVER = SOFTWARE.encode()
 _OWN_HEAD = ("/files/", "/headers/", "/previews/", "/thumbnails/")  # these answer HEAD themselves
 _IDS = (*_OWN_HEAD, "/datasets/")  # below these a path is an identifier, slashes and all
@@ -50,6 +54,19 @@ class TidyPaths:
             if tidy != path:
                 scope = {**scope, "path": tidy, "raw_path": quote(tidy).encode()}
         await self._app(scope, receive, send)
+
+
+class Under:
+    """All that lies under a path goes to an application of its own, as it was sent; all else on."""
+
+    def __init__(self, path: str, app: ASGIApp, other: ASGIApp) -> None:
+        self._path, self._below = path, f"{path}/"
+        self._app, self._other = app, other
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        path = scope.get("path", "")
+        ours = scope["type"] == "http" and (path == self._path or path.startswith(self._below))
+        await (self._app if ours else self._other)(scope, receive, send)
 
 
 class ClientStalled(Exception):
@@ -194,7 +211,9 @@ class Courtesies:
             return
         given = _header(scope, b"x-request-id")
         request_id = given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
-        if scope["method"] == "OPTIONS":
+        if scope["method"] == "OPTIONS" and (
+            _header(scope, b"access-control-request-method") or not _own_options(scope)
+        ):
             await _preflight(scope, send, request_id)
             return
         scope.setdefault("state", {})["request_id"] = request_id
@@ -232,6 +251,11 @@ class Courtesies:
                 )
 
 
+def _own_options(scope: Scope) -> bool:
+    """Whether what is asked says itself what it takes: uploads tell of themselves so (tus 1.0.0, OPTIONS)."""
+    return str(scope["path"]).startswith("/store/v1/")
+
+
 def _courtesies(scope: Scope, request_id: str) -> list[tuple[bytes, bytes]]:
     headers = [
         (b"access-control-allow-origin", b"*"),
@@ -248,7 +272,7 @@ def _courtesies(scope: Scope, request_id: str) -> list[tuple[bytes, bytes]]:
 async def _preflight(scope: Scope, send: Send, request_id: str) -> None:
     headers = [
         *_courtesies(scope, request_id),
-        (b"access-control-allow-methods", b"GET, HEAD, POST, PUT, DELETE, OPTIONS"),
+        (b"access-control-allow-methods", b"GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"),
         (b"access-control-allow-headers", ALLOWED.encode()),
         (b"access-control-max-age", b"86400"),
     ]

@@ -1,0 +1,183 @@
+"""The store's faces as the archive has them: within it, under its rights; and as a node that runs without the rest.
+
+A node keeps its catalogue in the tables of schema `store`, which it makes if there are none. Where the archive's own
+migrations were run, it works beside the archive: on its tables, under its rights.
+"""
+
+import contextlib
+import os
+import secrets
+import socket
+import sys
+import tempfile
+from collections.abc import Sequence
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+
+from sqlalchemy.schema import CreateSchema
+from starlette.types import ASGIApp
+
+from archive.access.objects import ArchiveAuthorizer
+from archive.app.context import Context
+from archive.app.opened import OpenedArchive
+from archive.app.processes import FOLDER_VARIABLE, STOP_MARGIN_S, child_environment
+from archive.app.setup import make_volumes
+from archive.app.supervisor import ChildSpec, Chore, Supervisor
+from archive.database import migrate
+from archive.database.roles import grant
+from archive.served import ServedProtocol
+from archive.settings import Settings
+from archive.vo.errors import ConfigurationError
+from storage import tables
+from storage.commands import Node
+from storage.web.authorizer import Authorizer, TokenAuthorizer
+from storage.web.openapi import paths
+from storage.web.requests import ROOT
+from storage.web.rest import StoreApp
+from storage.web.settings import GiB, WebSettings
+
+HOUR_S = 3_600
+TOKEN_BYTES = 32
+
+
+def web_settings(settings: Settings) -> WebSettings:
+    chosen = settings.store
+    return WebSettings(
+        largest_bytes=int(chosen.max_object_gib * GiB),
+        stall_s=chosen.body_stall_s,
+        threads=chosen.threads,
+        redirect=chosen.redirect,
+        signed_s=chosen.signed_s,
+        accel_prefix=chosen.accel_prefix,
+        uploads=settings.uploads_path,
+        uploads_kept_s=chosen.uploads_keep_h * HOUR_S,
+    )
+
+
+def protocol(archive: OpenedArchive) -> ServedProtocol:
+    """The store's REST face, under the archive's rights."""
+    app = StoreApp(archive.objects, _of_archive(archive), web_settings(archive.settings))
+    return ServedProtocol(ROOT, "Store", app=app, openapi=paths())
+
+
+def _of_archive(archive: OpenedArchive) -> Authorizer:
+    return ArchiveAuthorizer(archive.engines.writer, archive.access, archive.settings.store.public_prefixes)
+
+
+class StoreNode(Node):
+    """What `uraniborg store serve` asks of the front door."""
+
+    def __init__(self, context: Context, version: str) -> None:
+        self._context, self._version = context, version
+
+    def serve(self, host: str | None, port: int | None, ngas_port: int | None, workers: int | None) -> int:
+        """See Node.serve."""
+        context = self._context
+        context.take({"server.host": host, "server.port": port, "server.web_workers": workers})
+        settings = context.settings
+        if ngas_port is not None and not _has_ngas():
+            raise ConfigurationError("this release has no NGAS face: leave --ngas-port out")
+        with contextlib.ExitStack() as stack:
+            sockets = [
+                stack.enter_context(_listen(settings.server.host, each))
+                for each in (settings.server.port, ngas_port)
+                if each is not None
+            ]
+            prepare(context.archive)
+            context.archive.engines.dispose()  # children open their own
+            counts = stack.enter_context(tempfile.TemporaryDirectory(prefix="uraniborg-store-"))
+            environment = child_environment(context) | {FOLDER_VARIABLE: counts}
+            words = ["store", "web", *(f"--socket={each.fileno()}" for each in sockets)]
+            words += ["--data-dir", str(settings.data_dir)]
+            children = [
+                ChildSpec(
+                    f"store-{number}",
+                    [sys.executable, "-m", "uraniborg", *words],
+                    environment,
+                    [each.fileno() for each in sockets],
+                )
+                for number in range(1, 1 + settings.server.web_workers)
+            ]
+            server = context.archive.embedded_server
+            return Supervisor(
+                children,
+                chores=[Chore("database", server.ensure)] if server else [],
+                stop_timeout_s=settings.server.stop_timeout_s + STOP_MARGIN_S,
+                restart_min_s=settings.server.restart_min_s,
+                restart_max_s=settings.server.restart_max_s,
+            ).run()
+
+    def web(self, descriptors: Sequence[int]) -> None:
+        """See Node.web."""
+        from storage.web import node  # counts its requests where the environment says from the moment it is imported
+
+        archive, sockets = self._context.archive, [socket.socket(fileno=each) for each in descriptors]
+        authorizer = authorizer_of(archive)
+        app = node.NodeApp(
+            archive.objects,
+            authorizer,
+            web_settings(archive.settings),
+            version=self._version,
+            ngas=_ngas(archive, authorizer) if len(sockets) > 1 else None,
+            ngas_port=sockets[1].getsockname()[1] if len(sockets) > 1 else None,
+        )
+        node.run(app, sockets)
+
+
+def prepare(archive: OpenedArchive) -> None:
+    """Make tables, volumes and the operator's token, whatever of them is not there yet; repeatable."""
+    if is_archive(archive):
+        at, wanted = migrate.current(archive.engines.owner), migrate.head()
+        if at != wanted:
+            raise ConfigurationError(
+                f"the database is at revision {at}, this release needs {wanted}: uraniborg db migrate"
+            )
+    else:
+        with archive.engines.owner.begin() as connection:
+            connection.execute(CreateSchema(tables.SCHEMA, if_not_exists=True))
+            tables.metadata.create_all(connection)
+        grant(archive.engines, published=(), working=(tables.SCHEMA,), creatable=())
+        _make_token(archive.operator_token_path)
+    make_volumes(archive)
+
+
+def is_archive(archive: OpenedArchive) -> bool:
+    """Whether the database is that of an archive, not of a node alone."""
+    return migrate.current(archive.engines.owner) is not None
+
+
+def authorizer_of(archive: OpenedArchive) -> Authorizer:
+    """The archive's rights where there is one; else the operator's token."""
+    if is_archive(archive):
+        return _of_archive(archive)
+    return TokenAuthorizer(archive.operator_token_path, public=not archive.settings.store.read_token)
+
+
+def _make_token(path: Path) -> None:
+    """A token of the operator (mode 600), unless there is one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with contextlib.suppress(FileExistsError):
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            file.write(secrets.token_urlsafe(TOKEN_BYTES) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    from storage.web.node import listen
+
+    try:
+        return listen(host, port)
+    except OSError as problem:
+        raise ConfigurationError(f"cannot listen on {host} port {port}: {problem.strerror}") from None
+
+
+def _has_ngas() -> bool:
+    return find_spec("storage.ngas") is not None
+
+
+def _ngas(archive: OpenedArchive, authorizer: Authorizer) -> ASGIApp:
+    app: ASGIApp = import_module("storage.ngas").ngas_app(archive.objects, authorizer, None)
+    return app
