@@ -19,6 +19,7 @@ from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from storage import catalogue
+from storage.asking import Asking
 from storage.checksums import Expected, Readable, Stored
 from storage.errors import (
     CatalogueUnavailable,
@@ -77,7 +78,7 @@ class ObjectService:
     """
 
     def __init__(self, store: ObjectStore, engine: Engine, *, site: str = SITE, copies: int = 1) -> None:
-        self._store, self._engine = store, engine
+        self._store, self._engine, self._asking = store, engine, Asking(engine)
         self._site, self._copies = site, copies
         self._known: tuple[float, dict[str, VolumeRow]] = (0.0, {})
 
@@ -240,8 +241,8 @@ class ObjectService:
     def stat(self, file_id: str, version: int | None = None) -> ObjectVersion:
         """What is on record of a version, by default the newest that was not removed, with its copies."""
         check_file_id(file_id)
-        with _told(), self._engine.connect() as connection:
-            return self._found(connection, file_id, version)
+        with _told():
+            return self._asking.ask(lambda connection: self._found(connection, file_id, version))
 
     def open(self, file_id: str, version: int | None = None, start: int = 0, stop: int | None = None) -> ReadStream:
         """The bytes start <= i < stop of a version (None: the newest, the end), from its soundest, nearest copy.
@@ -252,8 +253,9 @@ class ObjectService:
 
     def open_key(self, key: str, start: int = 0, stop: int | None = None) -> ReadStream:
         """The same, by the key that the archive's own tables hold."""
-        with _told(), self._engine.connect() as connection:
-            found = catalogue.find_by_key(connection, key, [volume.name for volume in self._store.volumes])
+        names = [volume.name for volume in self._store.volumes]
+        with _told():
+            found = self._asking.ask(lambda connection: catalogue.find_by_key(connection, key, names))
         if found is None:
             raise ObjectNotFound(f"no object is on record under {key}")
         return self.read(found, start, stop)
