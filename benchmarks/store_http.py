@@ -1,7 +1,7 @@
 """The store over HTTP against its floors, in one run: `python benchmarks/store_http.py [folder]`. Ratios, not seconds.
 
-The store: `uraniborg store serve` with two web processes and its own database. Floors: the same bytes written and flushed
-(file and folder) by plain Python threads; and the same uvicorn, two processes too, that streams files without catalogue
+The store: `uraniborg store serve` with two web processes and its own database. Floors: the same bytes written and
+flushed (file and folder) by plain Python threads; and the same uvicorn, two processes too, that streams files without catalogue
 or check. Clients: raw sockets, keep-alive, in processes of their own, which share the machine with what they measure.
 """
 
@@ -190,8 +190,10 @@ def plain(folder: Path) -> Iterator[int]:
     """The same uvicorn, which streams the files of a folder and does nothing else; its port."""
     module = folder / "plain_server.py"
     port = free_port()
-    run = f"import uvicorn\nuvicorn.run('plain_server:app', port={port}, workers=2, log_level='error', access_log=False)\n"
-    module.write_text(PLAIN + f"if __name__ == '__main__':\n    {run.strip().replace(chr(10), chr(10) + '    ')}\n")
+    options = f"port={port}, workers=2, log_level='error', access_log=False"
+    module.write_text(
+        f"{PLAIN}if __name__ == '__main__':\n    __import__('uvicorn').run('plain_server:app', {options})\n"
+    )
     # Workers are spawned with the same arguments.
     with running([sys.executable, str(module), str(folder)], port):
         time.sleep(2)

@@ -73,7 +73,7 @@ def application(
     inner: ASGIApp = TidyPaths(HeadAsGet(Compressed(NamesRoute(app))))
     for protocol in protocols:
         if protocol.app is not None:
-            inner = Under(protocol.path, protocol.app, inner)
+            inner = Under(protocol.path, HeadAsGet(Compressed(protocol.app)), inner)
     polite = Courtesies(inner, counted)
     return Paced(polite, stalled_s=settings.server.stalled_s)
 

@@ -32,8 +32,9 @@ ALLOWED = (
     "Content-MD5, Digest, Repr-Digest, Tus-Resumable, Upload-Offset, Upload-Length, Upload-Metadata, Upload-Checksum"
 )
 SERVER = SOFTWARE.encode()
-_OWN_HEAD = ("/files/", "/headers/", "/previews/", "/thumbnails/")  # these answer HEAD themselves
-_IDS = (*_OWN_HEAD, "/datasets/")  # below these a path is an identifier, slashes and all
+_IN_FILES = ("/files/", "/headers/", "/previews/", "/thumbnails/")
+_OWN_HEAD = (*_IN_FILES, "/store/v1/objects/", "/store/v1/uploads/")  # these answer HEAD themselves
+_IDS = (*_IN_FILES, "/datasets/")  # below these a path is an identifier, slashes and all
 MIN_GZIP_BYTES = 500  # below this an answer is one packet either way
 THREAD_BYTES = 256 << 10  # above this compressing takes milliseconds, in which nobody else would be served
 SLICE_BYTES = 64 << 10

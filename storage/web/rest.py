@@ -101,8 +101,9 @@ class StoreApp:
     async def _answer(self, scope: Scope, request: Request, body: Incoming, receive: Receive, send: Send) -> None:
         _, resource, rest = [*request.path.split(b"/", 2), b"", b""][:3]
         word = resource.decode("latin-1")
-        template = f"{ROOT}/{word}" + ("/{file_id}" if rest and word in ("objects", "copies", "versions") else "")
-        scope.setdefault("state", {})["route"] = template if word in RESOURCES else ""
+        if word == "containers" and b"/" in rest:
+            word = "placed"
+        scope.setdefault("state", {})["route"] = ROOT + TEMPLATES.get((word, bool(rest)), "")
         if word == "uploads" and self._uploads is not None:
             await self._uploads.answer(request, rest, body, send, self._threads, self._large)
         elif request.method == "OPTIONS":
@@ -312,7 +313,8 @@ class _Documents:
         method = "GET" if request.method == "HEAD" else request.method
         found = RESOURCES.get(resource, {}).get(bool(rest), {})
         if not found:
-            raise Refused(404, f"there is nothing under {ROOT}/{resource[:40]}; known: {', '.join(sorted(RESOURCES))}")
+            known = sorted(RESOURCES.keys() - {"placed"})
+            raise Refused(404, f"there is nothing under {ROOT}/{resource[:40]}; known: {', '.join(known)}")
         name = found.get(method)
         if not name:
             raise _not_allowed(resource, rest)
@@ -468,35 +470,41 @@ class _Documents:
 
     def container(self, request: Request, rest: bytes, body: bytes) -> Whole:
         request.known()
-        number, file_id = _container_meant(rest)
-        if file_id:
-            raise _not_allowed("containers", rest)
+        number = _container(rest)
         self._allow("read", request)
         held = self._service.container(number)
         inner = [container_document(each) for each in self._service.containers(parent_id=number)]
         objects = f"{ROOT}/objects?container={number}"
         return _told({**container_document(held), "containers": inner, "objects": objects})
 
-    def place_object(self, request: Request, rest: bytes, body: bytes) -> Whole:
+    def remove_container(self, request: Request, rest: bytes, body: bytes) -> Whole:
         request.known()
-        number, file_id = _container_meant(rest)
-        if not file_id:
-            raise _not_allowed("containers", rest)
-        self._allow("write", request, file_id)
+        number = _container(rest)
+        self._allow("write", request)
+        self._service.remove_container(number)
+        return _told({"container_id": number, "removed": True})
+
+    def place_object(self, request: Request, rest: bytes, body: bytes) -> Whole:
+        number, file_id = self._placed(request, rest)
         self._service.place(file_id, number)
         return _told(version_document(self._service.stat(file_id)))
 
-    def remove_container(self, request: Request, rest: bytes, body: bytes) -> Whole:
-        request.known()
-        number, file_id = _container_meant(rest)
-        self._allow("write", request, file_id or None)
-        if not file_id:
-            self._service.remove_container(number)
-            return _told({"container_id": number, "removed": True})
+    def take_out(self, request: Request, rest: bytes, body: bytes) -> Whole:
+        number, file_id = self._placed(request, rest)
         if self._service.stat(file_id).container_id != number:
             raise Refused(404, f"{file_id} is not in container {number}")
         self._service.place(file_id, None)
         return _told(version_document(self._service.stat(file_id)))
+
+    def _placed(self, request: Request, rest: bytes) -> tuple[int, str]:
+        """NUMBER/objects/FILE_ID."""
+        request.known()
+        number, word, path = (*rest.split(b"/", 2), b"")[:3]
+        if word != b"objects":
+            raise Refused(404, f"below a container there are only {ROOT}/containers/NUMBER/objects/FILE_ID")
+        file_id = file_id_of(path)
+        self._allow("write", request, file_id)
+        return _container(number), file_id
 
 
 # A resource; whether something follows its name; by method, who answers.
@@ -508,9 +516,21 @@ RESOURCES: Mapping[str, Mapping[bool, Mapping[str, str]]] = {
     "events": {False: {"GET": "events"}},
     "containers": {
         False: {"GET": "containers", "POST": "create_container"},
-        True: {"GET": "container", "PUT": "place_object", "DELETE": "remove_container"},
+        True: {"GET": "container", "DELETE": "remove_container"},
     },
+    "placed": {True: {"PUT": "place_object", "DELETE": "take_out"}},
     "uploads": {},
+}
+# What metrics call them.
+TEMPLATES = {
+    ("objects", True): "/objects/{file_id}",
+    ("versions", True): "/versions/{file_id}",
+    ("copies", True): "/copies/{file_id}",
+    ("volumes", True): "/volumes/{name}",
+    ("containers", True): "/containers/{container_id}",
+    ("placed", True): "/containers/{container_id}/objects/{file_id}",
+    ("uploads", True): "/uploads/{upload_id}",
+    **{(name, False): f"/{name}" for name in ("objects", "volumes", "events", "containers", "uploads")},
 }
 
 
@@ -571,15 +591,8 @@ def _json(body: bytes, fields: Mapping[str, type]) -> dict[str, Any]:
     return {name: value for name, value in document.items() if value is not None}
 
 
-def _container_meant(rest: bytes) -> tuple[int, str]:
-    """containers/NUMBER, or containers/NUMBER/objects/FILE_ID."""
-    number, _, after = rest.partition(b"/")
-    found = whole_number("the container", number.decode("latin-1"), least=1, most=BIGINT)
-    if not after:
-        return found, ""
-    if not after.startswith(b"objects/"):
-        raise Refused(404, f"below a container there are only {ROOT}/containers/NUMBER/objects/FILE_ID")
-    return found, file_id_of(after.removeprefix(b"objects/"))
+def _container(number: bytes) -> int:
+    return whole_number("the container", number.decode("latin-1"), least=1, most=BIGINT)
 
 
 async def _document(body: Incoming) -> bytes:

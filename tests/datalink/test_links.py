@@ -1,10 +1,11 @@
 """What hangs on a data set, for whom: rows of {links} (DataLink 1.1), files and headers, on both databases."""
 
+import base64
 import io
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 import httpx
 import pytest
@@ -186,3 +187,60 @@ def test_a_head_of_a_part_is_a_head_of_the_whole(archive: Served) -> None:
 def test_a_link_has_exactly_one_of_url_service_and_error(given: dict[str, str]) -> None:
     with pytest.raises(ValueError, match="exactly one"):
         Link("ivo://x", "#this", **given)  # type: ignore[arg-type]
+
+
+def test_the_stores_own_face_gives_files_to_those_alone_who_may_have_them(
+    archive: Served, tokens: dict[str, dict[str, str]]
+) -> None:
+    """/files is the oracle: what it says to whom, for which file, /store/v1 says too."""
+    store = f"{archive.url}/store/v1"
+    objects, token = archive.archive.objects, archive.archive.operator_token_path.read_text().strip()
+    operator = {"Authorization": f"Bearer {token}"}
+    for name in NAMES:
+        objects.put(name, io.BytesIO(name.encode()))
+    objects.put("mine/notes.txt", io.BytesIO(b"a curator's"))
+    for user, headers in {**tokens, "operator": operator, "stranger": {"Authorization": "Bearer ub_x"}}.items():
+        for name in (*NAMES, "d/none.fits"):
+            path = quote(name, safe="")
+            wanted = httpx.get(f"{archive.url}/files/{path}", headers=headers)
+            for method, place in (("GET", "objects"), ("HEAD", "objects"), ("GET", "copies"), ("GET", "versions")):
+                got = httpx.request(method, f"{store}/{place}/{path}", headers=headers)
+                assert got.status_code == wanted.status_code, (user, name, method, place, got.text)
+                assert got.status_code != 401 or len(got.headers.get_list("www-authenticate")) == 2
+            if wanted.status_code == 200:
+                assert httpx.get(f"{store}/objects/{path}", headers=headers).content == name.encode()
+        may = user == "operator"
+        others = 401 if user in ("nobody", "stranger") else 403
+        for place in ("objects", "events", "volumes", "containers"):
+            assert httpx.get(f"{store}/{place}", headers=headers).status_code == (200 if may else others), (user, place)
+        written = httpx.put(f"{store}/objects/new/{user}", content=b"x", headers=headers)
+        assert written.status_code == (201 if may else others)
+        for method in ("PUT", "DELETE"):  # which is for ingest and withdrawal, whoever asks
+            changed = httpx.request(method, f"{store}/objects/d/open.fits", content=b"x", headers=headers)
+            assert changed.status_code == (403 if may else others), (user, method)
+    secret, none = (httpx.get(f"{store}/objects/d/{name}.fits").json() for name in ("secret", "none"))
+    assert secret["detail"].replace("secret", "none") == none["detail"], "a secure file is as one that is not there"
+    assert httpx.get(f"{store}/objects/mine/notes.txt").status_code == 404
+    assert httpx.get(f"{store}/objects/mine/notes.txt", headers=operator).content == b"a curator's"
+
+
+def test_a_grant_to_curate_lets_write_what_the_archive_does_not_hold(
+    archive: Served, tokens: dict[str, dict[str, str]]
+) -> None:
+    store, kepler = f"{archive.url}/store/v1", tokens["kepler"]
+    assert httpx.put(f"{store}/objects/k/x", content=b"x", headers=kepler).status_code == 403
+    access.add_grant(archive.archive.engines.writer, Grant("user:kepler", "all", "", "curate"), granted_by="tests")
+    assert httpx.put(f"{store}/objects/k/x", content=b"x", headers=kepler).status_code == 201
+    assert httpx.put(f"{store}/objects/d/closed.fits", content=b"x", headers=kepler).status_code == 403
+    tus = {**kepler, "Tus-Resumable": "1.0.0", "Upload-Length": "1"}
+    metadata = {"Upload-Metadata": f"file_id {base64.b64encode(b'd/closed.fits').decode()}"}
+    assert httpx.post(f"{store}/uploads", headers={**tus, **metadata}).status_code == 403
+    assert "creation" in httpx.options(f"{store}/uploads").headers["tus-extension"]
+    assert (
+        "PATCH"
+        in httpx.options(
+            f"{store}/uploads",
+            headers={"Access-Control-Request-Method": "PATCH", "Origin": "https://elsewhere.example"},
+        ).headers["access-control-allow-methods"]
+    )
+    assert "/store/v1/objects/{file_id}" in httpx.get(f"{archive.url}/openapi.json").json()["paths"]
