@@ -1,9 +1,9 @@
 """The store over HTTP against its floors, in one run: `python benchmarks/store_http.py [folder]`. Ratios, not seconds.
 
 The store: `uraniborg store serve` with two web processes and its own database. Floors: the same bytes written and
-flushed (file and folder) by plain Python threads; and the same uvicorn, two processes too, that streams files without catalogue
-or check. Clients: raw sockets, keep-alive, in processes of their own, which share the machine with what they measure.
-"""
+flushed (file and folder) by plain Python threads; and the same uvicorn, two processes too, that streams files without
+catalogue or check. Clients: raw sockets, keep-alive, in processes of their own, which share the machine with what they
+measure.
 
 import contextlib
 import hashlib

@@ -60,14 +60,14 @@ class TidyPaths:
 class Under:
     """All that lies under a path goes to an application of its own, as it was sent; all else on."""
 
-    def __init__(self, path: str, app: ASGIApp, other: ASGIApp) -> None:
-        self._path, self._below = path, f"{path}/"
-        self._app, self._other = app, other
+    def __init__(self, path: str, below: ASGIApp, app: ASGIApp) -> None:
+        self._path, self._start = path, f"{path}/"
+        self._below, self._app = below, app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         path = scope.get("path", "")
-        ours = scope["type"] == "http" and (path == self._path or path.startswith(self._below))
-        await (self._app if ours else self._other)(scope, receive, send)
+        ours = scope["type"] == "http" and (path == self._path or path.startswith(self._start))
+        await (self._below if ours else self._app)(scope, receive, send)
 
 
 class ClientStalled(Exception):

@@ -49,7 +49,7 @@ def _does(
     """An operation. answers: _200=what is in it."""
     told: dict[str, Any] = {
         "operationId": f"store_{name}",
-        "summary": summary,
+        "description": summary,
         "tags": [TAG],
         "parameters": list(parameters),
         "responses": {
