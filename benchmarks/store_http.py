@@ -4,6 +4,7 @@ The store: `uraniborg store serve` with two web processes and its own database. 
 flushed (file and folder) by plain Python threads; and the same uvicorn, two processes too, that streams files without
 catalogue or check. Clients: raw sockets, keep-alive, in processes of their own, which share the machine with what they
 measure.
+"""
 
 import contextlib
 import hashlib

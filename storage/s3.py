@@ -73,6 +73,7 @@ class S3Volume:
             prefix=prefix,
             name=name,
             config=Config(
+                signature_version="s3v4",  # what signs requests anyway, and would not sign URLs by itself
                 retries={"mode": "standard", "max_attempts": attempts},
                 s3={"addressing_style": "path" if path_style else "auto"},
                 request_checksum_calculation="when_required" if self._md5 else "when_supported",

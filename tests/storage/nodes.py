@@ -5,7 +5,7 @@ import re
 import socket
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +16,7 @@ from sqlalchemy import Engine, create_engine
 from storage.objects import ObjectService
 from storage.posix import PosixVolume
 from storage.service import ObjectStore
+from storage.volume import Volume
 from storage.web import tus
 from storage.web.authorizer import TokenAuthorizer
 from storage.web.node import NodeApp, listen, server
@@ -78,10 +79,11 @@ def node(
     *names: str,
     copies: int = 1,
     settings: WebSettings = WebSettings(),  # noqa: B008
+    further: Sequence[Volume] = (),
 ) -> Iterator[Node]:
-    """A node on posix volumes of these names."""
+    """A node on posix volumes of these names, and further ones, which come first."""
     folders = tuple(folder / name for name in names or ("one",))
-    volumes = [PosixVolume(path, path.name, create=True, reserve_bytes=0) for path in folders]
+    volumes = [*further, *(PosixVolume(path, path.name, create=True, reserve_bytes=0) for path in folders)]
     service = ObjectService(ObjectStore(volumes), writer, copies=copies)
     for volume in volumes:
         service.register(volume.name)

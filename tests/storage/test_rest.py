@@ -19,11 +19,13 @@ from urllib.parse import quote
 import crc32c
 import httpx
 import pytest
-from sqlalchemy import Engine
+from sqlalchemy import Engine, text
 
 from storage.web.settings import WebSettings
+from tests.object_store import ObjectStoreServer
 from tests.storage.nodes import BEARER, Node, node
 from tests.storage.test_objects import content, file_of, flip, put
+from tests.storage.test_s3 import volume_on
 
 pytestmark = pytest.mark.parametrize("postgres", ["embedded"], indirect=True)
 MIB = 1 << 20
@@ -356,6 +358,31 @@ def test_files_are_handed_to_the_proxy_or_to_s3_where_the_settings_say_so(writer
         got = httpx.get(f"{served.objects}/a/b.fits")
         assert got.headers["x-accel-redirect"] == f"/internal/one/{held.copies[0].key}" and got.content == b""
         assert "b.fits" in got.headers["content-disposition"]
+
+
+def test_a_signed_url_gives_the_file_under_its_name(
+    writer: Engine, tmp_path: Path, object_store: ObjectStoreServer
+) -> None:
+    bucket = volume_on(object_store, object_store.bucket())
+    with node(writer, tmp_path, settings=WebSettings(redirect=True), further=[bucket]) as served:
+        put(served.service, "a/ü.fits", DATA, media_type="image/fits")
+        moved = httpx.get(f"{served.objects}/a/ü.fits")
+        assert moved.status_code == 302 and moved.headers["cache-control"] == "no-store"
+        assert object_store.secret_key not in moved.headers["location"]
+        got = httpx.get(moved.headers["location"])
+        assert (got.status_code, got.content, got.headers["content-type"]) == (200, DATA, "image/fits")
+        assert "%C3%BC.fits" in got.headers["content-disposition"]
+        assert httpx.head(f"{served.objects}/a/ü.fits").headers["content-length"] == str(len(DATA))
+
+
+def test_a_database_that_was_restarted_costs_no_reader_anything(served: Node) -> None:
+    put(served.service, "f", b"x")
+    for _ in range(3):
+        assert httpx.get(f"{served.objects}/f").content == b"x"
+        with served.service.engine.connect() as connection:
+            # Its own sessions may be ended by every role.
+            ended = "SELECT count(pg_terminate_backend(pid, 5000)) FROM pg_stat_activity WHERE usename = current_user"
+            assert connection.execute(text(f"{ended} AND pid <> pg_backend_pid()")).scalar_one() >= 1
 
 
 def test_the_node_tells_of_itself(served: Node) -> None:
