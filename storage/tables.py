@@ -6,6 +6,7 @@ A container holds files, an object is a version of a file, a copy is where its b
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     CheckConstraint,
     Column,
     DateTime,
@@ -138,3 +139,32 @@ volume = Table(
     CheckConstraint("state IN ('online', 'readonly', 'draining', 'offline')", name="state"),
     CheckConstraint("capacity_bytes >= 0 AND watermark_bytes >= 0", name="bytes"),
 )
+
+# Who is sent what comes in, as QARCHIVE of NGAS.
+subscription = Table(
+    "subscription",
+    metadata,
+    Column("subscr_id", Text, primary_key=True),
+    Column("url", Text, nullable=False),
+    Column("start", DateTime(timezone=True), nullable=False, comment="files that came in from then on"),
+    Column("filter", Text, comment="pattern of LIKE for file_ids; null: all"),
+    Column("priority", Integer, nullable=False, server_default=text("10"), comment="the lower goes first"),
+    Column("suspended", Boolean, nullable=False, server_default=text("false")),
+    Column("last_event", BigInteger, nullable=False, comment="event_id up to which the feed was gone through"),
+    Column("last_date", DateTime(timezone=True), comment="when the newest of what was delivered came in"),
+    Column("threads", Integer, nullable=False, server_default=text("1"), comment="deliveries at once"),
+    CheckConstraint("threads >= 1", name="threads"),
+)
+
+# What a subscriber did not take, to be tried again.
+undelivered = Table(
+    "undelivered",
+    metadata,
+    Column("subscr_id", Text, ForeignKey(subscription.c.subscr_id, ondelete="CASCADE"), primary_key=True),
+    Column("file_id", Text(collation="C"), primary_key=True),
+    Column("version", Integer, primary_key=True),
+    Column("tries", Integer, nullable=False),
+    Column("next_try", DateTime(timezone=True), nullable=False),
+    Column("reason", Text, nullable=False),
+)
+Index("undelivered_subscr_id_next_try_idx", undelivered.c.subscr_id, undelivered.c.next_try)
