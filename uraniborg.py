@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from archive.vo.answers import Answers
     from datalink.service import DataLinkService
     from storage.commands import Node, StoreTools
+    from storage.ngas.settings import NgasSettings
+    from storage.objects import ObjectService
     from tap.own_tables import OwnTablesService
     from tap.service import Limits, TapService
 
@@ -336,6 +338,16 @@ def store_tools(context: click.Context) -> "Iterator[StoreTools]":
     yield StoreTools(ours.archive.store, ours.archive.engines.writer, ours.settings.store.orphan_grace_h * HOUR_S)
 
 
+@contextmanager
+def store_delivery(context: click.Context) -> "Iterator[tuple[ObjectService, NgasSettings]]":
+    """What deliveries to NGAS subscribers are made from."""
+    from archive.app.store import ngas_settings
+
+    ours = context.find_object(Context)
+    assert ours is not None
+    yield ours.archive.objects, ngas_settings(ours.settings, VERSION)
+
+
 def store_node(context: click.Context) -> "Node":
     """What runs a storage node."""
     from archive.app.store import StoreNode
@@ -349,8 +361,11 @@ def __getattr__(name: str) -> Any:
     """`store_commands`, `tap_query`, `tap_explain`, made when asked for: they take their tools from here."""
     if name == "store_commands":
         from storage.commands import make_commands
+        from storage.ngas.deliver_command import make_deliver_command
 
-        return make_commands(store_tools, store_node)
+        group = make_commands(store_tools, store_node)
+        group.add_command(make_deliver_command(store_delivery))
+        return group
     if name in ("tap_query", "tap_explain"):
         from tap.query_command import make_explain_command, make_query_command
 

@@ -185,6 +185,42 @@ class Store(VolumeSection):
         return self
 
 
+class Subscribers(Section):
+    """Where NGAS subscribers may be: [[ngas.deliver_to]] in uraniborg.toml."""
+
+    prefix: str = Field(pattern="^https?://[^/@]+/", description="what their URLs start with, https://host/")
+    credential: SecretStr | None = Field(None, description="NAME:PASSWORD that they are sent by HTTP Basic")
+
+
+class Ngas(Section):
+    """The NGAS face of the store. What clients name outside the store is touched below these prefixes only."""
+
+    host_id: str | None = Field(
+        None, description="HOST:PORT that answers tell; default this machine's name and the port"
+    )
+    archive: str = Field("URANIBORG", min_length=1, description="name of the archive that answers tell")
+    pull_prefixes: list[str] = Field(
+        [], description="beginnings of URLs that ARCHIVE may fetch: file:///incoming/, https://host/data/"
+    )
+    register_prefixes: list[str] = Field([], description="folders of this machine that REGISTER may read")
+    deliver_to: list[Subscribers] = Field(
+        [], description="where subscribers may be, in uraniborg.toml: [[ngas.deliver_to]]"
+    )
+    copies: int = Field(
+        2, ge=1, le=10, description="sound copies that are left on other volumes when REMFILE removes one"
+    )
+    max_rows: int = Field(100_000, ge=1, le=10_000_000, description="rows of one answer that lists files")
+    query_s: float = Field(60.0, gt=0, description="seconds that a list of files may take the database")
+    drain_s: float = Field(
+        60.0,
+        ge=0,
+        description="seconds for which the rest of a refused body is read, before its sender reads the answer",
+    )
+    deliver_s: float = Field(
+        120.0, gt=0, description="seconds in which a subscriber, or a server that is pulled from, must answer"
+    )
+
+
 class Tap(Section):
     """TAP 1.1."""
 
@@ -345,6 +381,7 @@ class Settings(BaseSettings):
     server: Server = Server()
     database: Database = Database()
     store: Store = Store()
+    ngas: Ngas = Ngas()
     tap: Tap = Tap()
     own_tables: OwnTables = OwnTables()
     jobs: Jobs = Jobs()

@@ -11,12 +11,9 @@ import socket
 import sys
 import tempfile
 from collections.abc import Sequence
-from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
 
 from sqlalchemy.schema import CreateSchema
-from starlette.types import ASGIApp
 
 from archive.access.objects import ArchiveAuthorizer
 from archive.app.context import Context
@@ -31,6 +28,8 @@ from archive.settings import Settings
 from archive.vo.errors import ConfigurationError
 from storage import tables
 from storage.commands import Node
+from storage.ngas.app import ngas_app
+from storage.ngas.settings import NgasSettings
 from storage.web.authorizer import Authorizer, TokenAuthorizer
 from storage.web.openapi import paths
 from storage.web.requests import ROOT
@@ -55,6 +54,27 @@ def web_settings(settings: Settings) -> WebSettings:
     )
 
 
+def ngas_settings(settings: Settings, version: str) -> NgasSettings:
+    chosen = settings.ngas
+    told = {each.prefix: each.credential.get_secret_value() if each.credential else "" for each in chosen.deliver_to}
+    return NgasSettings(
+        host_id=chosen.host_id or "",
+        archive=chosen.archive,
+        version=f"Uraniborg/{version}",
+        pull_prefixes=tuple(chosen.pull_prefixes),
+        register_prefixes=tuple(chosen.register_prefixes),
+        deliver_prefixes=told,
+        keep_copies=chosen.copies,
+        threads=settings.store.threads,
+        max_body_bytes=int(settings.store.max_object_gib * GiB),
+        max_rows=chosen.max_rows,
+        stall_s=settings.store.body_stall_s,
+        drain_s=chosen.drain_s,
+        query_s=chosen.query_s,
+        deliver_s=chosen.deliver_s,
+    )
+
+
 def protocol(archive: OpenedArchive) -> ServedProtocol:
     """The store's REST face, under the archive's rights."""
     app = StoreApp(archive.objects, _of_archive(archive), web_settings(archive.settings))
@@ -76,8 +96,6 @@ class StoreNode(Node):
         context = self._context
         context.take({"server.host": host, "server.port": port, "server.web_workers": workers})
         settings = context.settings
-        if ngas_port is not None and not _has_ngas():
-            raise ConfigurationError("this release has no NGAS face: leave --ngas-port out")
         with contextlib.ExitStack() as stack:
             sockets = [
                 stack.enter_context(_listen(settings.server.host, each))
@@ -113,13 +131,13 @@ class StoreNode(Node):
         from storage.web import node  # counts its requests where the environment says from the moment it is imported
 
         archive, sockets = self._context.archive, [socket.socket(fileno=each) for each in descriptors]
-        authorizer = authorizer_of(archive)
+        authorizer, chosen = authorizer_of(archive), ngas_settings(archive.settings, self._version)
         app = node.NodeApp(
             archive.objects,
             authorizer,
             web_settings(archive.settings),
             version=self._version,
-            ngas=_ngas(archive, authorizer) if len(sockets) > 1 else None,
+            ngas=ngas_app(archive.objects, authorizer, chosen) if len(sockets) > 1 else None,
             ngas_port=sockets[1].getsockname()[1] if len(sockets) > 1 else None,
         )
         node.run(app, sockets)
@@ -172,12 +190,3 @@ def _listen(host: str, port: int) -> socket.socket:
         return listen(host, port)
     except OSError as problem:
         raise ConfigurationError(f"cannot listen on {host} port {port}: {problem.strerror}") from None
-
-
-def _has_ngas() -> bool:
-    return find_spec("storage.ngas") is not None
-
-
-def _ngas(archive: OpenedArchive, authorizer: Authorizer) -> ASGIApp:
-    app: ASGIApp = import_module("storage.ngas").ngas_app(archive.objects, authorizer, None)
-    return app

@@ -76,21 +76,8 @@ class _App:
         self._large = ThreadPoolExecutor(node.settings.threads, "ngas-body")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "lifespan":
-            await self._live(receive, send)
-        elif scope["type"] == "http":
+        if scope["type"] == "http":
             await self._answer(scope, receive, send)
-
-    async def _live(self, receive: Receive, send: Send) -> None:
-        while True:
-            message = await receive()
-            if message["type"] == "lifespan.startup":
-                await send({"type": "lifespan.startup.complete"})
-            else:
-                for threads in (self._executor, self._large):
-                    threads.shutdown(wait=False, cancel_futures=True)
-                await send({"type": "lifespan.shutdown.complete"})
-                return
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
@@ -106,7 +93,8 @@ class _App:
             made = self._told(blank, Told(str(refused), ok=False, status=refused.status))
         except BodyBroken as broken:
             made = self._told(blank, Told(str(broken), ok=False, status=broken.status))
-        if not incoming.ended and headers.get("expect", "").lower() != "100-continue":
+        # Who waits for 100 Continue has sent nothing, and who stalled sends no more.
+        if not incoming.ended and headers.get("expect", "").lower() != "100-continue" and made.status != 408:
             await self._drain(incoming)
         await self._send(made, receive, send)
 
@@ -128,9 +116,10 @@ class _App:
         try:
             command = COMMANDS[request.name]
             cross_site = request.headers.get("sec-fetch-site") == "cross-site"
-            if command.action != "read" and cross_site:
+            if command.action not in (None, "read") and cross_site:
                 raise Refused("Unauthorized access denied: this is asked from the page of another site", 403)
-            node.allow(request, command.action, request.file_id)
+            if command.action is not None:
+                node.allow(request, command.action, request.file_id)
             if command.online:
                 node.require(request, "ONLINE")
             answer: Answer = command.run(node, request, body)
@@ -171,18 +160,14 @@ class _App:
         return self._told(request, Told(message, ok=False, status=status), headers)
 
     def _told(self, request: Request, told: Told, headers: Mapping[str, str] | None = None) -> _Made:
-        try:
-            state: str = self._node.state
-        except Exception as error:  # the catalogue is away, and that is what is being told
-            log.warning("the state is not known: %s", type(error).__name__)
-            state = "ONLINE"
         status = {
             "Date": date_text(datetime.now(UTC)),
             "Version": self._node.settings.version,
             "HostId": request.host_id,
             "Message": told.message,
             "Status": "SUCCESS" if told.ok else "FAILURE",
-            "State": state,
+            # Who is told of a failure may be told that the catalogue is away: it is not asked again for that.
+            "State": self._node.state if told.ok else self._node.last_state,
             "SubState": "IDLE",
             "RequestId": request.request_id,
             "RequestTime": date_text(request.received),

@@ -30,7 +30,7 @@ from urllib.request import Request as UrlRequest
 from storage.checksums import Expected, Readable
 from storage.errors import ChecksumMismatch, StorageError
 from storage.ngas.answers import Answer, Told
-from storage.ngas.node import Node, Progress
+from storage.ngas.node import Node, Progress, is_media_type
 from storage.ngas.request import PLACEHOLDER, PULLED, Refused, Request, base_name, said
 from storage.ngas.settings import below
 from storage.objects import Written
@@ -140,6 +140,8 @@ def _probe(request: Request) -> Told:
 def _kept(
     node: Node, request: Request, file_id: str, source: Readable, media_type: str, size_bytes: int | None
 ) -> Told:
+    if not is_media_type(media_type):
+        raise Refused(said("ER_UNKNOWN_MIME_TYPE2", 4047, "ERROR", f"{media_type[:80]!r} is no mime-type."))
     began_s = time.monotonic()
     source, crc32c = _promised(request, source)
     expected = Expected(size_bytes=size_bytes, crc32c=crc32c)

@@ -13,10 +13,11 @@ from storage.web.authorizer import Action
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """run: does it, blocking. online: whether it is refused while the server is OFFLINE."""
+    """run: does it, blocking. action: what must be allowed first; None: run asks, for it depends on what is wanted.
+    online: whether it is refused while the server is OFFLINE."""
 
     run: Callable[[Node, Request, Readable], Answer]
-    action: Action
+    action: Action | None
     online: bool = True
 
 
@@ -47,7 +48,7 @@ COMMANDS = {
     "REMDISK": Command(_bodiless(files.remdisk), "administer"),
     "REMFILE": Command(_bodiless(files.remfile), "administer"),
     "RETRIEVE": Command(_bodiless(files.retrieve), "read"),
-    "STATUS": Command(_bodiless(state.status), "read", online=False),
+    "STATUS": Command(_bodiless(state.status), None, online=False),
     "SUBSCRIBE": Command(_bodiless(subscribing.subscribe), "administer"),
     "UNSUBSCRIBE": Command(_bodiless(subscribing.unsubscribe), "administer"),
 }

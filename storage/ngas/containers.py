@@ -10,7 +10,7 @@ from storage.model import Container, ObjectVersion, check_file_id
 from storage.ngas.answers import Answer, Data, Told
 from storage.ngas.files import closing, plain_name
 from storage.ngas.multipart import Tree, as_multipart, as_tar, blocks_of, read_tree, size_of
-from storage.ngas.node import Node, file_status
+from storage.ngas.node import Node, file_status, is_media_type
 from storage.ngas.request import Refused, Request, base_name
 from storage.ngas.status import Element, date_text
 
@@ -140,8 +140,9 @@ class _Archived:
     def file(self, name: str, media_type: str, stream: Readable) -> None:
         file_id, container_id = base_name(f"/{name}"), self._open[-1].container_id
         self._node.allow(self._request, "write", file_id)
+        kept_as = media_type if is_media_type(media_type) else None
         try:
-            written = self._node.service.put(file_id, stream, media_type=media_type, container_id=container_id)
+            written = self._node.service.put(file_id, stream, media_type=kept_as, container_id=container_id)
         except StorageError as error:
             raise type(error)(f"{file_id}: {error}; {self.kept} files that came before are kept") from error
         if written.version.container_id != container_id:

@@ -23,7 +23,7 @@ from sqlalchemy import Connection, Engine, func, select
 from storage.errors import ObjectNotFound, StorageError
 from storage.model import ObjectVersion
 from storage.ngas import queries
-from storage.ngas.node import OCTETS, checksum_of
+from storage.ngas.node import checksum_of, media_type_of
 from storage.ngas.queries import Subscription
 from storage.ngas.request import base_name
 from storage.ngas.settings import NgasSettings, below
@@ -81,7 +81,7 @@ class _Round:
         self._engine = service.engine
         self._id = subscr_id
         self._taken = self._refused = 0
-        self._problem = ""
+        self._problem = self._away = ""
 
     def run(self, most: int | None) -> Delivered:
         with self._engine.connect() as connection:
@@ -149,6 +149,8 @@ class _Round:
 
     def _pushed(self, subscription: Subscription, event: tuple[int, str, int], wanted: set[str]) -> Pushed:
         _, file_id, version = event
+        if self._away:  # the others need not wait for it in vain
+            return "unreachable", self._away, None
         return self._push(subscription, file_id, version) if file_id in wanted else ("skipped", "", None)
 
     def _push(self, subscription: Subscription, file_id: str, version: int) -> Pushed:
@@ -164,7 +166,8 @@ class _Round:
         except StorageError as error:
             return "refused", f"it cannot be read: {error}", None
         except (OSError, HTTPException) as error:
-            return "unreachable", f"{subscription.url} gave no answer: {str(error) or type(error).__name__}", None
+            self._away = f"{subscription.url} gave no answer: {str(error) or type(error).__name__}"
+            return "unreachable", self._away, None
         if status == 200 and b'Status="FAILURE"' not in told:
             return "taken", "", held.created
         message = re.search(rb'Message="([^"]*)"', told)
@@ -187,7 +190,7 @@ def _post(url: str, version: ObjectVersion, stream: ReadStream, settings: NgasSe
     connection = kind(parts.hostname or "", parts.port, timeout=settings.deliver_s)
     query = parts.query
     headers = {
-        "Content-Type": version.media_type or OCTETS,
+        "Content-Type": media_type_of(version),
         "Content-Disposition": _disposition(version.file_id),
         "Content-Length": str(version.size_bytes),
     }

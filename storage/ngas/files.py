@@ -10,7 +10,7 @@ from storage.model import CACHE_CLASS, Copy, ObjectVersion
 from storage.ngas.answers import Answer, Data, Told
 from storage.ngas.archiving import long_running
 from storage.ngas.listing import files_on
-from storage.ngas.node import OCTETS, Node, checksum_of, short, unavailable
+from storage.ngas.node import Node, checksum_of, media_type_of, short, unavailable
 from storage.ngas.request import Refused, Request, base_name, said
 from storage.reading import ReadStream
 from storage.volume import ObjectStream
@@ -36,13 +36,14 @@ def retrieve(node: Node, request: Request) -> Answer:
     headers = {
         "Content-Disposition": f'attachment; filename="{plain_name(file_id)}"',
         "Accept-Ranges": "bytes",
+        "X-Content-Type-Options": "nosniff",
         "ETag": f'"{version.sha256}"',
         **({"NGAS-File-CRC": checksum} if version.crc32c else {}),
     }
     if (start, stop) != (0, version.size_bytes):
         headers["Content-Range"] = f"bytes {start}-{stop - 1}/{version.size_bytes}"
     stream = node.service.read(version, start, stop)
-    return Data(version.media_type or OCTETS, stop - start, closing(stream), headers, status)
+    return Data(media_type_of(version), stop - start, closing(stream), headers, status)
 
 
 def checkfile(node: Node, request: Request) -> Answer:

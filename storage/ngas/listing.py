@@ -10,7 +10,7 @@ from typing import IO, Any
 
 from storage.ngas import queries
 from storage.ngas.answers import Answer, Data
-from storage.ngas.node import OCTETS, Node, checksum_of, file_status, status_flags
+from storage.ngas.node import Node, checksum_of, file_status, media_type_of, status_flags
 from storage.ngas.request import Refused, Request
 from storage.ngas.status import Element, date_text
 
@@ -279,7 +279,7 @@ def _file_row(version: Any, copy: Any) -> Row:
         copy.key,
         version.file_id,
         version.version,
-        version.media_type or OCTETS,
+        media_type_of(version),
         version.size_bytes,
         version.size_bytes,
         "NONE",

@@ -14,6 +14,7 @@ from typing import Protocol
 
 from storage.checksums import BLOCK_BYTES, Readable
 from storage.model import ObjectVersion
+from storage.ngas.node import media_type_of
 from storage.ngas.request import Refused
 
 MAX_HEADER_BYTES = 16 << 10
@@ -167,8 +168,7 @@ def as_multipart(tree: Tree) -> Iterator[Segment]:
         % (tree.name.encode(), boundary)
     )
     for name, version in tree.files:
-        media_type = (version.media_type or "application/octet-stream").encode("ascii", "replace")
-        yield b"\r\n--%s\r\nContent-Type: %s\r\n" % (boundary, media_type)
+        yield b"\r\n--%s\r\nContent-Type: %s\r\n" % (boundary, media_type_of(version).encode())
         yield b'Content-Disposition: attachment; filename="%s"\r\n\r\n' % name.encode()
         yield version
     for child in tree.children:

@@ -5,6 +5,7 @@ the file is called there.
 """
 
 import logging
+import re
 import time
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
@@ -34,13 +35,15 @@ STATE_KNOWN_S = 2.0
 COUNT_AGAIN_S, COUNT_SHARE = 30.0, 100
 MAX_PROGRESS = 1_000
 OCTETS = "application/octet-stream"
+MAX_MEDIA_TYPE = 255
+# RFC 9110 §8.3.1: type/subtype of tokens, then parameters.
+_MEDIA_TYPE = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+/[!#$%&'*+.^_`|~0-9A-Za-z-]+( *;[\x20-\x7e]*)?")
 
 
 @dataclass
 class Progress:
     """How far a command that takes long is; done: how many of expected, None while it is not known."""
 
-    request: Request
     expected: int = 0
     done: int = 0
     failures: list[str] = field(default_factory=list)
@@ -100,6 +103,11 @@ class Node:
             self._state = (time.monotonic(), state)
         return state
 
+    @property
+    def last_state(self) -> State:
+        """As it was last known; nothing is asked."""
+        return self._state[1]
+
     def set_state(self, state: State) -> None:
         """Tell all processes."""
         with self.service.engine.begin() as connection:
@@ -120,7 +128,7 @@ class Node:
 
     def begin(self, request: Request) -> Progress:
         """Keep account of a command; STATUS tells it by the id of the request, in this process."""
-        progress = self._progress[request.request_id] = Progress(request)
+        progress = self._progress[request.request_id] = Progress()
         while len(self._progress) > MAX_PROGRESS:
             self._progress.popitem(last=False)
         return progress
@@ -226,7 +234,7 @@ def file_status(version: ObjectVersion, copy: Copy | None = None, *, io_s: float
         "FileName": version.file_id if copy is None else copy.key,
         "FileId": version.file_id,
         "FileVersion": version.version,
-        "Format": version.media_type or OCTETS,
+        "Format": media_type_of(version),
         "FileSize": version.size_bytes,
         "UncompressedFileSize": version.size_bytes,
         "Compression": "NONE",
@@ -247,6 +255,16 @@ def file_status(version: ObjectVersion, copy: Copy | None = None, *, io_s: float
         "ContainerId": version.container_id,
     }
     return Element("FileStatus", told)
+
+
+def is_media_type(text: str) -> bool:
+    """Can this stand in a header as a media type?"""
+    return len(text) <= MAX_MEDIA_TYPE and _MEDIA_TYPE.fullmatch(text) is not None
+
+
+def media_type_of(version: ObjectVersion) -> str:
+    """As it may stand in a header; whatever came in by another face."""
+    return version.media_type if version.media_type and is_media_type(version.media_type) else OCTETS
 
 
 def checksum_of(crc32c: str | None) -> tuple[str, str]:

@@ -12,9 +12,10 @@ from storage.ngas.status import Element, date_text
 
 
 def status(node: Node, request: Request) -> Answer:
-    """STATUS: of the server, a file, a disk, or a running command; or a list of files."""
+    """STATUS: of the server, which anybody may ask, of a running command, a file or a disk; or a list of files."""
     done = "Successfully handled command STATUS"
     if request.flag("file_list"):
+        node.allow(request, "read", None)
         return listing.file_list(node, request)
     if (asked := request.text("file_access")) is not None:
         node.allow(request, "read", asked)
@@ -22,6 +23,7 @@ def status(node: Node, request: Request) -> Answer:
     if (asked := request.text("request_id")) is not None:
         return Told(done, attributes=node.progress(asked).attributes())
     if (asked := request.file_id) is not None:
+        node.allow(request, "read", asked)
         version = node.service.stat(asked, request.version)
         return Told(
             done,
@@ -29,6 +31,7 @@ def status(node: Node, request: Request) -> Answer:
             {"CompletionTime": date_text(request.received)},
         )
     if (asked := request.text("disk_id")) is not None:
+        node.allow(request, "read", None)
         return Told(done, (node.disk(node.volume(asked), request),), {"CompletionTime": date_text(request.received)})
     if request.flag("configuration_file"):
         return Told(done, (Element("NgamsCfgFile", {"ConfigFileName": ""}),))

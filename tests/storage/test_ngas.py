@@ -24,7 +24,6 @@ from urllib.parse import urlencode
 from xml.etree import ElementTree
 
 import pytest
-import uvicorn
 from click.testing import CliRunner
 from sqlalchemy import Engine, func, update
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -39,6 +38,8 @@ from storage.posix import PosixVolume
 from storage.service import ObjectStore
 from storage.tables import undelivered
 from storage.web.authorizer import TokenAuthorizer
+from storage.web.node import NodeApp, server
+from storage.web.settings import WebSettings
 
 pytestmark = pytest.mark.parametrize("postgres", ["embedded"], indirect=True)
 TOKEN = "operators-token"
@@ -176,22 +177,24 @@ def ngas(catalogue_writer: Engine, tmp_path_factory: pytest.TempPathFactory) -> 
             each.bind(("127.0.0.1", 0))
             ports.append(each.getsockname()[1])
         settings = settings_for(folder, *ports)
-        with served(ngas_app(service, TokenAuthorizer(folder / "token"), settings), listening):
+        authorizer = TokenAuthorizer(folder / "token")
+        face = ngas_app(service, authorizer, settings)
+        with served(NodeApp(service, authorizer, WebSettings(), ngas=face, ngas_port=ports[0]), listening):
             yield Ngas(service, settings, folder, subscriber)
 
 
 @contextmanager
 def served(app: ASGIApp, listening: socket.socket) -> Iterator[None]:
-    server = uvicorn.Server(uvicorn.Config(app, log_level="warning", lifespan="auto"))
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
+    running = server(app)
+    thread = threading.Thread(target=running.run, kwargs={"sockets": [listening]}, daemon=True)
     thread.start()
-    while not server.started:
+    while not running.started:
         assert thread.is_alive()
         time.sleep(0.02)
     try:
         yield
     finally:
-        server.should_exit = True
+        running.should_exit = True
         thread.join(20)
 
 
@@ -254,6 +257,9 @@ def test_a_media_type_is_given_or_derived_from_the_name(ngas: Ngas) -> None:
     assert ngas.archive(b"b", "b.fits", "QARCHIVE", "image/x-given").file["Format"] == "image/x-given"
     assert ngas.archive(b"c", "c.odd", media_type="a/b", mime_type="c/d").file["Format"] == "c/d"
     assert ngas.archive(b"d", "d.fits.gz").file["Format"] == "application/gzip"
+    for wrong in ("text/html\r\nX-Injected: 1", "text", "é/é", "a/b c"):
+        answer = ngas.archive(b"w", "w.txt", mime_type=wrong)
+        assert answer.verdict == (400, "FAILURE") and "NGAMS_ER_UNKNOWN_MIME_TYPE2:4047" in answer.message
     unknown = ngas.archive(b"d", "d.odd")
     assert unknown.verdict == (400, "FAILURE") and "NGAMS_ER_UNKNOWN_MIME_TYPE1:4014" in unknown.message
     assert ngas.do("ARCHIVE", probe=1, mime_type="text/plain").message.startswith("NGAMS_INFO_ARCH_REQ_OK:4068")
