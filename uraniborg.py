@@ -15,7 +15,7 @@ import click
 
 from archive.app.context import Context
 from archive.app.lazy import LazyGroup
-from archive.settings import KiB, MiB, Settings
+from archive.settings import GiB, KiB, MiB, Settings
 from archive.vo.errors import ArchiveError
 from storage.errors import StorageError
 
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from storage.commands import Node, StoreTools
     from storage.ngas.settings import NgasSettings
     from storage.objects import ObjectService
+    from storage.upkeep import Upkeep
     from tap.own_tables import OwnTablesService
     from tap.service import Limits, TapService
 
@@ -313,6 +314,7 @@ def run_jobs(archive: "OpenedArchive") -> None:
     """One job process, until SIGTERM."""
     from archive.app.results import StoredResults
     from archive.jobs.worker import WorkerLimits, run_worker
+    from storage.jobs import blueprint
 
     settings = archive.settings
     run_worker(
@@ -320,11 +322,41 @@ def run_jobs(archive: "OpenedArchive") -> None:
         job_kinds(archive),
         StoredResults(archive.store, archive.engines.writer),
         access=archive.access,
+        blueprints={"store": blueprint(lambda: archive.objects, upkeep(settings))},
         limits=WorkerLimits(
             concurrency=settings.jobs.concurrency,
             grace_s=settings.server.stop_timeout_s,
             stalled_after_s=settings.jobs.stalled_after_s,
         ),
+    )
+
+
+def upkeep(settings: Settings) -> "Upkeep":
+    """How the store is looked after, as the settings say."""
+    from storage.evict import CacheRule
+    from storage.replicate import Policy
+    from storage.upkeep import PROCESSES, Upkeep
+
+    chosen = settings.upkeep
+
+    def days(value: float | None) -> float | None:
+        return None if value is None else value * DAY_S
+
+    return Upkeep(
+        policy=Policy(max(chosen.copies, settings.store.copies), chosen.sites),
+        cycle_s=chosen.scrub_cycle_d * DAY_S,
+        rate_bytes_s=chosen.scrub_mib_s * MiB,
+        max_load=chosen.scrub_max_load,
+        run_s=chosen.run_s,
+        grace_s=settings.store.orphan_grace_h * HOUR_S,
+        delete_orphans=chosen.delete_orphans,
+        cache=CacheRule(
+            max_bytes=None if chosen.cache_max_gib is None else int(chosen.cache_max_gib * GiB),
+            max_age_s=days(chosen.cache_max_age_d),
+            max_idle_s=days(chosen.cache_max_idle_d),
+            keep=chosen.cache_keep_copies,
+        ),
+        schedule={process: getattr(chosen, f"{process}_at") for process in PROCESSES},
     )
 
 
@@ -335,7 +367,7 @@ def store_tools(context: click.Context) -> "Iterator[StoreTools]":
 
     ours = context.find_object(Context)
     assert ours is not None
-    yield StoreTools(ours.archive.store, ours.archive.engines.writer, ours.settings.store.orphan_grace_h * HOUR_S)
+    yield StoreTools(ours.archive.objects, upkeep(ours.settings))
 
 
 @contextmanager

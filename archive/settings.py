@@ -20,7 +20,8 @@ from archive.vo.errors import ConfigurationError
 PREFIX = "URANIBORG_"
 CONFIG_VARIABLE = "URANIBORG_CONFIG"
 CONFIG_NAME = "uraniborg.toml"
-KiB, MiB = 1024, 1024 * 1024
+TOKEN_VARIABLE = "URANIBORG_TOKEN"  # noqa: S105 (what a client of another archive sends; no setting of this one)
+KiB, MiB, GiB = 1 << 10, 1 << 20, 1 << 30
 Model = TypeVar("Model", bound=BaseModel)
 
 
@@ -148,7 +149,7 @@ class Store(VolumeSection):
     copies: int = Field(1, ge=1, le=10, description="volumes that a file lies on before a put is acknowledged")
     volumes: list[FurtherVolume] = Field([], description="further volumes, in uraniborg.toml: [[store.volumes]]")
     orphan_grace_h: float = Field(
-        24.0, ge=0, description="hours that bytes without a row, or of a broken-off write, are left alone by scrub"
+        24.0, ge=0, description="hours that bytes without a row, or of a broken-off write, are left alone"
     )
     max_object_gib: float = Field(1024.0, gt=0, description="largest object that is taken in over HTTP, GiB")
     body_stall_s: float = Field(
@@ -219,6 +220,43 @@ class Ngas(Section):
     deliver_s: float = Field(
         120.0, gt=0, description="seconds in which a subscriber, or a server that is pulled from, must answer"
     )
+
+
+class Upkeep(Section):
+    """Looking after the store: what its standing processes go by. Each *_at is cron's, UTC; empty: never by itself."""
+
+    copies: int = Field(1, ge=1, le=10, description="volumes that every object is brought to; store.copies at least")
+    sites: int = Field(1, ge=1, le=10, description="sites that these volumes stand on, at least")
+    scrub_cycle_d: float = Field(30.0, gt=0, description="days within which every copy is read and verified again")
+    scrub_mib_s: float = Field(50.0, gt=0, description="MiB a second that scrub reads, at the most")
+    scrub_max_load: float = Field(
+        1.0, gt=0, description="load average a processor, of one minute, above which scrub waits"
+    )
+    run_s: float = Field(540.0, gt=0, description="seconds after which a run begins no further object")
+    delete_orphans: bool = Field(
+        False, description="delete bytes without a row once they are past store.orphan_grace_h"
+    )
+    cache_max_gib: float | None = Field(None, ge=0, description="size of a volume of class cache, GiB; none: any")
+    cache_max_age_d: float | None = Field(None, ge=0, description="days that a copy stays on a cache; none: any")
+    cache_max_idle_d: float | None = Field(None, ge=0, description="days that an unused copy stays there; none: any")
+    cache_keep_copies: int = Field(1, ge=1, description="copies that lie on other volumes before one leaves a cache")
+    scrub_at: str = Field("*/10 * * * *", description="when copies are read and verified")
+    reconcile_at: str = Field("17 2 * * *", description="when volumes are compared with the catalogue")
+    replicate_at: str = Field("*/5 * * * *", description="when objects are brought to their copies")
+    drain_at: str = Field("*/10 * * * *", description="when draining volumes are emptied further")
+    janitor_at: str = Field("41 * * * *", description="when what was broken off is cleared")
+    evict_at: str = Field("*/10 * * * *", description="when caches are made room on")
+
+    @field_validator("scrub_at", "reconcile_at", "replicate_at", "drain_at", "janitor_at", "evict_at")
+    @classmethod
+    def _of_cron(cls, text: str) -> str:
+        if text and len(text.split()) != 5:
+            raise ValueError("expected five fields of cron: minute, hour, day, month, weekday")
+        return text
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        return _in_order(self, "sites", "copies")
 
 
 class Tap(Section):
@@ -382,6 +420,7 @@ class Settings(BaseSettings):
     database: Database = Database()
     store: Store = Store()
     ngas: Ngas = Ngas()
+    upkeep: Upkeep = Upkeep()
     tap: Tap = Tap()
     own_tables: OwnTables = OwnTables()
     jobs: Jobs = Jobs()
@@ -514,7 +553,7 @@ def _from_file(data_dir: Path) -> Iterator[tuple[str, Any, str]]:
 
 def _from_environment() -> Iterator[tuple[str, tuple[str, str]]]:
     for name, value in os.environ.items():
-        if name.startswith(PREFIX) and name != CONFIG_VARIABLE:
+        if name.startswith(PREFIX) and name not in (CONFIG_VARIABLE, TOKEN_VARIABLE):
             yield name.removeprefix(PREFIX).lower().replace("__", "."), (value, name)
 
 

@@ -9,7 +9,7 @@ Here: one object at a time, for whoever asks. Not here: what goes over all objec
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -191,15 +191,21 @@ class ObjectService:
         target.delete(key)
         raise ObjectNotFound(f"{_say(held)} was removed meanwhile")
 
-    def drop_copy(self, file_id: str, version: int | None, volume: str, *, keep: int = 1) -> None:
-        """Give up the copy on a volume, if at least `keep` sound copies are left on others; else CopyNeeded."""
+    def drop_copy(
+        self, file_id: str, version: int | None, volume: str, *, keep: int = 1, among: Collection[str] | None = None
+    ) -> None:
+        """Give up the copy on a volume, if at least `keep` sound copies are left on others; else CopyNeeded.
+
+        among: the volumes whose copies count; all others by default.
+        """
         with _told(), self._engine.begin() as connection:
             catalogue.lock_file(connection, file_id)
             held = self._found(connection, file_id, version)
             gone = next((copy for copy in held.copies if copy.volume == volume), None)
             if gone is None:
                 raise ObjectNotFound(f"{_say(held)} has no copy on volume {volume}")
-            left = sum(copy.state == "ok" and copy.volume != volume for copy in held.copies)
+            others = [copy.volume for copy in held.copies if copy.state == "ok" and copy.volume != volume]
+            left = sum(among is None or name in among for name in others)
             if left < keep:
                 raise CopyNeeded(
                     f"{_say(held)} would have {left} sound copies without that on {volume}; {keep} are needed"

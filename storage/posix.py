@@ -42,11 +42,18 @@ class PosixVolume:
 
     name: what the catalogue calls it. create: make the volume if the folder is empty or missing; without it a folder
     without marker is refused, so that a disk that is not mounted is never filled from beneath.
-    reserve_bytes: room that is left free, because databases share disks.
+    reserve_bytes: room that is left free, because databases share disks. may_be_away: a folder without marker is no
+    error yet; whoever asks for anything is told then.
     """
 
     def __init__(
-        self, root: Path, name: str = "posix", *, create: bool = False, reserve_bytes: int = RESERVE_BYTES
+        self,
+        root: Path,
+        name: str = "posix",
+        *,
+        create: bool = False,
+        reserve_bytes: int = RESERVE_BYTES,
+        may_be_away: bool = False,
     ) -> None:
         self._name = name
         self._root = Path(os.path.realpath(root))
@@ -57,7 +64,7 @@ class PosixVolume:
         self._durable: set[Path] = set()
         if create and not (self._root / MARKER).exists():
             self._create()
-        if not (self._root / MARKER).is_file():
+        if not may_be_away and not (self._root / MARKER).is_file():
             raise VolumeUnavailable(f"{self._root} is no volume: {MARKER} is missing. Is its disk mounted?")
 
     def __repr__(self) -> str:
@@ -200,6 +207,7 @@ class PosixVolume:
     def free_bytes(self) -> int:
         """Room above the reserve, for an unprivileged writer."""
         with self._told("free space"):
+            self._check_marker()
             found = os.statvfs(self._root)
         return max(0, found.f_bavail * found.f_frsize - self._reserve_bytes)
 
@@ -273,7 +281,13 @@ class PosixVolume:
                 # Over one that a put left which was cut off here: keys are never given twice.
                 written.rename(_beside(target))
         try:
-            os.link(staging, target)
+            try:
+                os.link(staging, target)
+            except FileNotFoundError:
+                # Another disk is in the place of the one whose folders we know.
+                self._durable.clear()
+                self._make_folder(target.parent, self._objects)
+                os.link(staging, target)
         except FileExistsError:
             raise ObjectExists(f"{self._say(key)} is there already; take a new key") from None
         try:

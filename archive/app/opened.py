@@ -170,10 +170,11 @@ def volume_names(settings: Settings) -> list[str]:
 
 def volume(settings: Settings, name: str, *, create: bool = False) -> Volume:
     """A volume of the store. create: make a posix volume that is not there; else it is an error, because a disk that is
-    not mounted looks just like that."""
+    not mounted looks just like that. Of those beside the first one may be away: the archive goes on without it."""
     chosen: VolumeSection = next((each for each in settings.store.volumes if each.name == name), settings.store)
     if chosen.kind == "posix":
-        return PosixVolume(chosen.path or settings.store_path, name, create=create)
+        away = not create and chosen is not settings.store
+        return PosixVolume(chosen.path or settings.store_path, name, create=create, may_be_away=away)
     from storage.s3 import S3Volume  # boto3 takes a while to import, and few have their store on S3
 
     assert chosen.s3_access_key is not None and chosen.s3_secret_key is not None

@@ -25,6 +25,8 @@ from archive.jobs.runner import Held, Runner
 
 log = logging.getLogger(__name__)
 
+TASKS_AT_ONCE = 2
+
 
 @dataclass(frozen=True, slots=True)
 class WorkerLimits:
@@ -72,8 +74,8 @@ def run_worker(
     """Run jobs until SIGTERM or SIGINT; call it on the main thread of a process of its own.
 
     writer: an engine that may write schemas uws, jobs and acl; its pool should hold 2 + concurrency connections.
-    blueprints: tasks of procrastinate's own by namespace, for rooms below this one (the store's scrub).
-    queues: only these; None is all.
+    blueprints: tasks of procrastinate's own by namespace, for rooms below this one (the store's scrub), on queues of
+    their own: they are run beside the jobs, and take none of their places. queues: of jobs, only these; None is all.
     """
     limits = limits or WorkerLimits()
     asyncio.run(
@@ -93,8 +95,6 @@ async def _work(
     session = f"-c search_path={queue.SCHEMA} -c synchronous_commit=off"  # see database.engines.begin_unflushed
     dsn = psycopg_dsn(writer.url, options=session, application_name="uraniborg worker")
     app = procrastinate.App(connector=procrastinate.PsycopgConnector(conninfo=dsn, min_size=1, max_size=3))
-    for namespace, blueprint in blueprints.items():
-        app.add_tasks_from(blueprint, namespace=namespace)
     runner = Runner(writer, store, access, watch_s=limits.watch_s)
     for kind in kinds:
         task = _task(runner, kind, limits.stop_s)
@@ -102,7 +102,8 @@ async def _work(
     janitor = Janitor(writer, store, kinds, stalled_after_s=limits.stalled_after_s)
     worker = Worker(
         app,
-        queues=queues,
+        # Named, or it would fetch what is for those beside.
+        queues=queues or sorted({queue.DEFAULT_QUEUE, *(kind.queue for kind in kinds)}),
         name="uraniborg",
         concurrency=limits.concurrency,
         fetch_job_polling_interval=limits.poll_s,
@@ -120,6 +121,9 @@ async def _work(
             ),
             asyncio.create_task(_every(limits.beat_s, lambda: _beat(worker), "a sign of life")),
         ]
+        if blueprints:
+            tasks = _every(limits.janitor_s, lambda: _run_tasks(dsn, blueprints, limits), "the worker of tasks")
+            beside.append(asyncio.create_task(tasks))
         try:
             await run()
         finally:
@@ -127,6 +131,32 @@ async def _work(
                 one.cancel()
             await asyncio.gather(*beside, return_exceptions=True)
             await asyncio.to_thread(runner.close)
+
+
+async def _run_tasks(dsn: str, blueprints: Mapping[str, procrastinate.Blueprint], limits: WorkerLimits) -> None:
+    """Run tasks, periodic ones at their times, until it is cancelled: a running task is told to stop, and waited for.
+
+    An app of its own: what schedules periodic tasks ends its worker when the database goes away, and must end no jobs.
+    """
+    app = procrastinate.App(connector=procrastinate.PsycopgConnector(conninfo=dsn, min_size=1, max_size=2))
+    for namespace, blueprint in blueprints.items():
+        app.add_tasks_from(blueprint, namespace=namespace)
+    worker = Worker(
+        app,
+        queues=sorted({task.queue for blueprint in blueprints.values() for task in blueprint.tasks.values()}),
+        name="uraniborg tasks",
+        concurrency=TASKS_AT_ONCE,
+        fetch_job_polling_interval=limits.janitor_s,
+        shutdown_graceful_timeout=0,
+        listen_notify=False,
+        install_signal_handlers=False,
+        update_heartbeat_interval=limits.beat_s,
+        stalled_worker_timeout=limits.stalled_after_s,
+        delete_jobs="successful",
+    )
+    async with app.open_async():
+        run: Callable[[], Awaitable[None]] = worker.run
+        await run()
 
 
 def _task(runner: Runner, kind: JobKind, stop_s: float) -> Callable[..., Awaitable[None]]:

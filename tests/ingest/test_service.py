@@ -18,7 +18,6 @@ from archive.vo.errors import ArchiveError
 from ingest import service as service_module
 from ingest.commands import ingest_all
 from ingest.service import Offer, Report, offers
-from storage.commands import StoreTools, scrub_store
 from tests.ingest.privileges import without_privileges
 from tests.journeys.archives import Archive, csv, deliver, files_below, image
 
@@ -41,10 +40,6 @@ def offered(path: Path, relative_path: str | None = None) -> Offer:
 
 def codes(report: Report) -> list[str]:
     return [finding.code for finding in report.findings if finding.level == "error"]
-
-
-def orphans(archive: Archive) -> list[Any]:
-    return list(scrub_store(StoreTools(archive.opened.store, archive.opened.engines.writer), grace_s=0))
 
 
 @EMBEDDED
@@ -160,7 +155,7 @@ def test_what_the_database_refuses_is_one_file_s_fault_and_leaves_no_bytes_behin
     report = archive.service().take(offered(deliver(tmp_path, "a.fits", image(1))))
     assert codes(report) == ["internal_error"]
     monkeypatch.undo()
-    assert orphans(archive) == []
+    assert archive.findings() == []
     assert archive.service().take(offered(tmp_path / "a.fits")).outcome == "accepted"
 
 
@@ -176,7 +171,7 @@ def test_a_deadlock_is_tried_once_more(archive: Archive, tmp_path: Path, monkeyp
 
     monkeypatch.setattr(service_module.queries, "add_version", deadlocked)
     assert archive.service().take(offered(deliver(tmp_path, "a.fits", image(1)))).outcome == "accepted"
-    assert orphans(archive) == []
+    assert archive.findings() == []
 
 
 @EMBEDDED
@@ -203,7 +198,7 @@ def test_a_file_removed_while_it_is_taken_in_is_told(archive: Archive, tmp_path:
     report = archive.service(passed=lambda seam: path.unlink() if seam == "hash" else None).take(offered(path))
     assert codes(report) == ["vanished"]
     assert codes(archive.service().take(offered(path))) == ["vanished"]
-    assert archive.rows("SELECT count(*) FROM arc.file") == [(0,)] and orphans(archive) == []
+    assert archive.rows("SELECT count(*) FROM arc.file") == [(0,)] and archive.findings() == []
 
 
 @EMBEDDED
@@ -211,7 +206,7 @@ def test_a_file_still_being_written_is_told_and_leaves_nothing(archive: Archive,
     path = deliver(tmp_path, "a.fits", image(1))
     report = archive.service(passed=lambda seam: path.write_bytes(image(2)) and None).take(offered(path))
     assert codes(report) == ["file_changed"]
-    assert archive.rows("SELECT count(*) FROM arc.file") == [(0,)] and orphans(archive) == []
+    assert archive.rows("SELECT count(*) FROM arc.file") == [(0,)] and archive.findings() == []
 
 
 @EMBEDDED
@@ -248,7 +243,7 @@ def test_two_at_once_with_the_same_bytes_make_one_version_and_one_object(archive
     reports = at_once(*[lambda: service.take(offered(path))] * 2)
     assert sorted(report.outcome for report in reports) == ["accepted", "unchanged"]
     assert archive.rows("SELECT file_id, version FROM arc.file") == [("survey/a.fits", 1)]
-    assert orphans(archive) == []
+    assert archive.findings() == []
 
 
 @EMBEDDED
@@ -260,7 +255,7 @@ def test_two_at_once_with_one_name_and_other_bytes_are_not_versions_of_one(archi
     reports = at_once(*[lambda path=path: service.take(offered(path)) for path in paths])  # type: ignore[misc]
     assert sorted(report.outcome for report in reports) == ["accepted", "quarantined"]
     assert [codes(report) for report in reports if report.outcome == "quarantined"] == [["name_taken"]]
-    assert archive.rows("SELECT count(*) FROM arc.file") == [(1,)] and orphans(archive) == []
+    assert archive.rows("SELECT count(*) FROM arc.file") == [(1,)] and archive.findings() == []
 
 
 def test_two_catalogues_of_one_name_at_once_are_two_tables(archive: Archive, tmp_path: Path) -> None:

@@ -24,6 +24,9 @@ from ingest.dropfolder import DropFolder
 from ingest.opening import ingest_service
 from ingest.service import IngestService, Report
 from storage.catalogue import Event, read_events
+from storage.findings import Finding
+from storage.reconcile import reconcile
+from storage.scrub import scrub
 from tests.databases import Postgres
 from tests.journeys.folders import deliver, files_below
 from tests.live import PROGRAM, ROOT, database_environment
@@ -84,9 +87,14 @@ class Archive:
         """The events of files: not that a catalogue became a table."""
         return [event for event in self.feed() if event.kind not in ("published", "unpublished")]
 
-    def scrub(self, *arguments: str, **settings: str) -> list[dict[str, Any]]:
-        """The findings of `uraniborg store scrub --json`."""
-        done = self.run("store", "scrub", "--json", *arguments, **settings)
+    def findings(self, *, grace_s: float = 0.0, delete: bool = False) -> list[Finding]:
+        """What is not as it should be in the store, by comparing and by reading all of it."""
+        objects = self.opened.objects
+        return [*reconcile(objects, grace_s=grace_s, delete=delete), *scrub(objects, cycle_s=0, again=True)]
+
+    def reconcile(self, *arguments: str, **settings: str) -> list[dict[str, Any]]:
+        """The findings of `uraniborg store reconcile --json`."""
+        done = self.run("store", "reconcile", "--json", *arguments, **settings)
         assert done.returncode in (0, 1), done.stderr
         return [json.loads(line) for line in done.stdout.splitlines()]
 

@@ -122,7 +122,7 @@ def test_a_restored_archive_has_the_same_rows_bytes_and_answers(archive: Archive
         assert stored(other) == before[1]
         assert answers(other) == before[2]
         assert own(other) == kept
-        assert other.scrub() == []
+        assert other.findings() == []
         assert renew_labels(other.opened.objects) == 0, "the labels that lie with the bytes say what the catalogue says"
         waiting = "SELECT task_name, args->>'file_id' FROM jobs.procrastinate_jobs WHERE task_name = 'hips.update'"
         assert other.rows(waiting) == [("hips.update", "sky/0.fits")]

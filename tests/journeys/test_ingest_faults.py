@@ -1,5 +1,5 @@
 """What kill -9, a lost database and a full disk leave behind while files are taken in: nothing twice, nothing promised
-that is not there, nothing lost; and bytes without a row, which scrub reports and, past a grace, removes."""
+that is not there, nothing lost; and bytes without a row, which reconciling reports and, past a grace, removes."""
 
 import hashlib
 import itertools
@@ -19,9 +19,8 @@ from ingest import service as service_module
 from ingest.commands import take_claims
 from ingest.dropfolder import DropFolder
 from ingest.service import Seam
-from storage.commands import StoreTools, scrub_store
 from storage.errors import OutOfSpace
-from storage.scrub import Finding
+from storage.findings import Finding
 from tests.journeys.archives import Archive, csv, deliver, files_below, image
 
 SEAMS = ("claim", "hash", "rename", "transaction", "row", "farewell")
@@ -69,9 +68,8 @@ class Sky:
         assert files_below(archive.drop / "quarantine") == ["s0/broken.fits", "s0/broken.fits.findings.txt"]
 
     def orphans(self, *, grace_s: float = 0.0, delete: bool = False) -> list[Finding]:
-        """What scrub finds; nothing but bytes without a row may be among it."""
-        tools = StoreTools(self.archive.opened.store, self.archive.opened.engines.writer)
-        found = list(scrub_store(tools, grace_s=grace_s, delete=delete))
+        """What is found in the store; nothing but bytes without a row may be among it."""
+        found = self.archive.findings(grace_s=grace_s, delete=delete)
         assert {finding.kind for finding in found} <= {"object_without_row"}
         return found
 
@@ -175,15 +173,15 @@ def test_bytes_without_a_row_are_reported_and_removed_only_past_the_grace(archiv
     sky = Sky(archive, 1)
     killed(archive, "rename:1")
     archive.watch_once()
-    assert archive.scrub("--delete") == []  # younger than the grace: it might still be on its way to its row
-    (orphan,) = archive.scrub(URANIBORG_STORE__ORPHAN_GRACE_H="0")
-    assert (orphan["kind"], orphan["deleted"]) == ("object_without_row", False)
+    assert archive.reconcile("--delete") == []  # younger than the grace: it might still be on its way to its row
+    (orphan,) = archive.reconcile(URANIBORG_STORE__ORPHAN_GRACE_H="0")
+    assert (orphan["kind"], orphan["done"]) == ("object_without_row", "")
     (path,) = [each for each in (archive.data_dir / "store").rglob("*") if each.name == Path(orphan["key"]).name]
     old = time.time() - 2 * 86_400
     os.utime(path, (old, old))
     assert path.exists()
-    (removed,) = archive.scrub("--delete")
-    assert (removed["key"], removed["deleted"]) == (orphan["key"], True)
+    (removed,) = archive.reconcile("--delete")
+    assert (removed["key"], removed["done"]) == (orphan["key"], "deleted")
     assert not path.exists() and sky.orphans() == []
     sky.check()
 

@@ -15,7 +15,6 @@ from PIL import Image
 from archive.holdings import previews
 from archive.vo.errors import UnavailableError
 from ingest.preview.service import PreviewService
-from storage.commands import StoreTools, scrub_store
 from storage.errors import VolumeUnavailable
 from storage.service import ObjectStore
 from tests.journeys.archives import Archive, csv, deliver, image
@@ -65,10 +64,6 @@ def picture(archive: Archive, file_id: str, version: int, role: previews.Role) -
     return drawn
 
 
-def orphans(archive: Archive) -> list[object]:
-    return list(scrub_store(StoreTools(archive.opened.store, archive.opened.engines.writer), grace_s=0))
-
-
 def test_what_came_in_is_drawn_by_a_worker(archive: Archive) -> None:
     deliver(archive.drop, "survey/field.fits", image(1, size=40))
     deliver(archive.drop, "survey/star.fits", (DEMO / "spectra" / "efosc2_sn2010f_gr11.fits").read_bytes())
@@ -86,7 +81,7 @@ def test_what_came_in_is_drawn_by_a_worker(archive: Archive) -> None:
         drawn = picture(archive, name, 1, role)  # type: ignore[arg-type]
         assert max(drawn.size) <= (1024 if role == "preview" else 256)
         assert np.asarray(drawn.convert("L"), float).std() > 5
-    assert orphans(archive) == []
+    assert archive.findings() == []
 
 
 @EMBEDDED
@@ -103,7 +98,7 @@ def test_a_new_version_has_pictures_of_its_own_and_drawing_again_leaves_nothing_
     now = {row[0] for row in archive.rows("SELECT object_key FROM arc.preview")}
     assert len(former & now) == 2
     assert len(now) == 4
-    assert orphans(archive) == []
+    assert archive.findings() == []
     (rows,) = archive.rows("SELECT count(*) FROM store.object")[0]
     assert rows == 2 + 4
 
@@ -177,4 +172,4 @@ def test_the_command_draws_what_is_missing(archive: Archive, tmp_path: Path) -> 
     done = archive.run("ingest", "previews")
     assert done.stdout.startswith("2 drawn"), done.stderr
     assert archive.rows(made) > before
-    assert orphans(archive) == []
+    assert archive.findings() == []

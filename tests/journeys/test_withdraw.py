@@ -60,7 +60,7 @@ def test_a_withdrawn_file_is_in_no_answer_in_none_of_its_versions_and_its_bytes_
     assert (event.file_id, event.version, event.detail["reason"]) == ("sky/one.fits", 2, "wrong field")
     audited = filled.rows("SELECT subject, object_id, reason FROM acl.audit WHERE deed = 'withdraw'")
     assert audited == [("operator", "sky/one.fits", "wrong field")]
-    assert filled.scrub() == []
+    assert filled.findings() == []
 
 
 def test_a_withdrawn_catalogues_table_goes_too(filled: Archive) -> None:
@@ -92,7 +92,7 @@ def test_bytes_are_removed_when_told_and_after_their_row(filled: Archive) -> Non
     assert filled.rows("SELECT count(*) FROM store.copy WHERE key = ANY(:keys)", keys=keys) == [(0,)]
     assert [Path(filled.data_dir / "store" / "objects" / key).exists() for key in keys] == [False, False]
     assert [event.kind for event in filled.feed()][-2:] == ["withdrawn", "removed"]
-    assert filled.scrub() == []
+    assert filled.findings() == []
 
 
 def test_mistakes_are_told_and_change_nothing(filled: Archive) -> None:

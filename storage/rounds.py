@@ -1,0 +1,163 @@
+"""What standing processes ask of the catalogue: the next so many objects of a round, in the order of an index.
+
+Functions on a Connection of role writer, within the caller's transaction. None holds a cursor: a round over 10^7
+objects takes days, and goes on where it was after each page.
+"""
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Select, func, or_, select, text, update
+
+from storage.model import Copy, ObjectVersion
+from storage.tables import copy, stored_object
+
+_o = stored_object.c
+_OBJECT_COLUMNS = tuple(stored_object.c)
+_COPY_COLUMNS = tuple(column for column in copy.c if column.name != "object_id")
+_COPIES = tuple(column.label(f"copy_{column.name}") for column in _COPY_COLUMNS)
+
+_LACKING = text(
+    """
+    WITH page AS (
+        SELECT object_id FROM store.object WHERE object_id > :after AND removed IS NULL ORDER BY object_id LIMIT :most
+    ), held AS (
+        SELECT p.object_id,
+               count(v.name) AS copies,
+               count(DISTINCT v.site) AS sites,
+               coalesce(bool_or(c.state <> 'ok' AND w.state = 'online'), false) AS faulty
+        FROM page p
+        LEFT JOIN store.copy c USING (object_id)
+        LEFT JOIN store.volume v ON v.name = c.volume AND c.state = 'ok' AND v.name = ANY(:good)
+        LEFT JOIN store.volume w ON w.name = c.volume
+        GROUP BY p.object_id
+    )
+    SELECT (SELECT max(object_id) FROM page),
+           array_agg(object_id ORDER BY object_id) FILTER (WHERE copies < :copies OR sites < :sites OR faulty)
+    FROM held
+    """
+)
+_VERIFIED = text(
+    """
+    UPDATE store.copy c SET verified = clock_timestamp()
+    FROM unnest(CAST(:ids AS bigint[]), CAST(:keys AS text[])) AS seen (object_id, key)
+    WHERE c.object_id = seen.object_id AND c.volume = :volume AND c.key = seen.key AND c.state = 'ok'
+    """
+)
+
+
+def now(connection: Connection) -> datetime:
+    """The catalogue's clock, by which copies are verified; UTC."""
+    moment: datetime = connection.execute(select(func.clock_timestamp())).scalar_one()
+    return moment
+
+
+def due_copies(
+    connection: Connection, volume: str, before: datetime, most: int, *, but: Collection[int] = ()
+) -> list[ObjectVersion]:
+    """Sound copies of a volume last verified before a moment, those never verified and then the oldest first.
+
+    Each as its object with this one copy. but: object_ids to pass over.
+    """
+    wanted = (
+        select(*_OBJECT_COLUMNS, *_COPIES)
+        .join_from(copy, stored_object)
+        .where(copy.c.volume == volume, copy.c.state == "ok", _o.removed.is_(None))
+        .where(or_(copy.c.verified.is_(None), copy.c.verified < before), copy.c.object_id.not_in(list(but)))
+        .order_by(copy.c.verified.nulls_first())
+        .limit(most)
+    )
+    return _versions(connection, wanted)
+
+
+def mark_verified(connection: Connection, volume: str, seen: Sequence[tuple[int, str]]) -> None:
+    """Note that copies (object_id, key) were read and found right just now; not of those that were marked meanwhile."""
+    ids, keys = [object_id for object_id, _ in seen], [key for _, key in seen]
+    connection.execute(_VERIFIED, {"ids": ids, "keys": keys, "volume": volume})
+
+
+def note_crc32c(connection: Connection, object_id: int, crc32c: str) -> None:
+    """Give an object that is older than this digest its CRC-32C."""
+    found = update(stored_object).where(_o.object_id == object_id, _o.crc32c.is_(None))
+    connection.execute(found.values(crc32c=crc32c))
+
+
+def objects_of(
+    connection: Connection, volume: str, *, after: str = "", prefix: str = "", most: int = 2_000
+) -> list[ObjectVersion]:
+    """What is on record of a volume behind a key, in the order of the keys' bytes, removed ones too.
+
+    Each with its copy on this volume alone.
+    """
+    wanted = (
+        select(*_OBJECT_COLUMNS, *_COPIES)
+        .join_from(copy, stored_object)
+        .where(copy.c.volume == volume, copy.c.key > after)
+        .order_by(copy.c.key)
+        .limit(most)
+    )
+    if prefix:
+        wanted = wanted.where(copy.c.key.startswith(prefix, autoescape=True))
+    return _versions(connection, wanted)
+
+
+def lacking(
+    connection: Connection, after: int, *, copies: int, sites: int, good: Collection[str], most: int = 10_000
+) -> tuple[int | None, list[int]]:
+    """Of the next `most` objects behind an object_id: the last one's (None: there are no more), and those that lack.
+
+    They lack when they have fewer sound copies on good volumes than wanted, or on fewer sites, or one that is not
+    sound on a volume that is online.
+    """
+    asked = {"after": after, "most": most, "copies": copies, "sites": sites, "good": list(good)}
+    last, found = connection.execute(_LACKING, asked).one()
+    return last, list(found or ())
+
+
+def with_copies(connection: Connection, object_ids: Iterable[int]) -> list[ObjectVersion]:
+    """These objects, those removed too, with all their copies, by object_id."""
+    wanted = (
+        select(*_OBJECT_COLUMNS, *_COPIES)
+        .join_from(stored_object, copy)
+        .where(_o.object_id.in_(list(object_ids)))
+        .order_by(_o.object_id, copy.c.volume)
+    )
+    return _versions(connection, wanted)
+
+
+def unfinished_removals(connection: Connection, *, after: int = 0, most: int = 1_000) -> list[ObjectVersion]:
+    """Removed objects behind an object_id that still have copies."""
+    left = select(copy.c.object_id).where(copy.c.object_id == _o.object_id).exists()
+    ids = select(_o.object_id).where(_o.removed.is_not(None), _o.object_id > after, left)
+    return with_copies(connection, connection.scalars(ids.order_by(_o.object_id).limit(most)).all())
+
+
+def faulty(connection: Connection, most: int = 100) -> list[ObjectVersion]:
+    """Objects, each with one copy that is not sound."""
+    wanted = (
+        select(*_OBJECT_COLUMNS, *_COPIES)
+        .join_from(copy, stored_object)
+        .where(copy.c.state != "ok", _o.removed.is_(None))
+        .order_by(copy.c.volume, _o.object_id)
+        .limit(most)
+    )
+    found = connection.execute(wanted).mappings()
+    return [_version(row) for row in found]
+
+
+def _versions(connection: Connection, wanted: Select[Any]) -> list[ObjectVersion]:
+    """The objects of rows that are sorted by object, and their copies."""
+    found: list[ObjectVersion] = []
+    for row in connection.execute(wanted).mappings():
+        version = _version(row)
+        if found and found[-1].object_id == version.object_id:
+            version = replace(version, copies=found.pop().copies + version.copies)
+        found.append(version)
+    return found
+
+
+def _version(row: Any) -> ObjectVersion:
+    one = Copy(**{column.name: row[f"copy_{column.name}"] for column in _COPY_COLUMNS})
+    return ObjectVersion(**{column.name: row[column.name] for column in _OBJECT_COLUMNS}, copies=(one,))

@@ -1,0 +1,150 @@
+"""How the store is: volumes, what lies on them, what is wrong, when it was last looked after."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, text
+
+from storage import rounds
+from storage.errors import StorageError
+from storage.model import VolumeState
+from storage.objects import ObjectService
+from storage.volume import Kind, Volume
+
+FINDINGS = 100
+
+# One question of the whole table, by its narrow columns: 10^7 copies take seconds, so it is asked seldom.
+_ON_RECORD = text(
+    """
+    SELECT c.volume, c.state, count(*) AS copies, coalesce(sum(o.size_bytes), 0) AS size_bytes,
+           count(*) FILTER (WHERE c.verified IS NULL) AS unverified, min(c.verified) AS oldest
+    FROM store.copy c JOIN store.object o USING (object_id)
+    GROUP BY c.volume, c.state
+    """
+)
+_VERIFIED = text(
+    """
+    SELECT (date_trunc('day', verified AT TIME ZONE 'UTC'))::date AS day, count(*) AS copies
+    FROM store.copy WHERE state = 'ok' AND verified >= now() - make_interval(days => :days) GROUP BY 1 ORDER BY 1
+    """
+)
+_RUNS = text(
+    """
+    SELECT DISTINCT ON (detail ->> 'process') event_time, detail
+    FROM store.event WHERE kind IN ('verified', 'upkeep') AND event_time > now() - interval '400 days'
+    ORDER BY detail ->> 'process', event_time DESC
+    """
+)
+
+
+@dataclass(frozen=True, slots=True)
+class VolumeStatus:
+    """A volume. answers: None, or what is wrong. copies: by state; size_bytes: of all on record.
+
+    oldest_verified: when the sound copy that was verified longest ago was; unverified: those never verified since they
+    were written. configured: it is in the settings, not only on record.
+    """
+
+    name: str
+    kind: Kind
+    site: str
+    storage_class: str
+    state: VolumeState
+    configured: bool
+    problem: str | None
+    capacity_bytes: int | None
+    free_bytes: int | None
+    watermark_bytes: int
+    copies: dict[str, int]
+    size_bytes: int
+    unverified: int
+    oldest_verified: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """The last run of a standing process that saw anything: what it counted (storage.findings.Tally)."""
+
+    process: str
+    ended: datetime
+    detail: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class StoreStatus:
+    """The store as it is now. findings: copies that are marked, at most FINDINGS of them, one line each."""
+
+    volumes: tuple[VolumeStatus, ...]
+    runs: tuple[Run, ...]
+    findings: tuple[str, ...]
+
+    @property
+    def is_sound(self) -> bool:
+        """Does every volume answer, and is no copy marked?"""
+        return not self.findings and all(volume.problem is None or volume.state == "offline" for volume in self.volumes)
+
+    def as_json(self) -> dict[str, Any]:
+        return {**asdict(self), "is_sound": self.is_sound}
+
+
+def store_status(service: ObjectService) -> StoreStatus:
+    """Ask catalogue and volumes. Raises CatalogueUnavailable; a volume that does not answer is told as such."""
+    rows = service.volumes()
+    ours = {volume.name: volume for volume in service.store.volumes}
+    with service.engine.connect() as connection:
+        recorded = _recorded(connection)
+        runs = tuple(Run(row.detail["process"], row.event_time, row.detail) for row in connection.execute(_RUNS))
+        marked = rounds.faulty(connection, FINDINGS)
+    found = []
+    for name in [*ours, *(name for name in rows if name not in ours)]:
+        volume, row = ours.get(name), rows.get(name)
+        problem, free = (None, None) if volume is None else _ask(volume)
+        kind = row.kind if row is not None else ours[name].kind
+        found.append(
+            VolumeStatus(
+                name,
+                kind,
+                "" if row is None else row.site,
+                "" if row is None else row.storage_class,
+                "online" if row is None else row.state,
+                volume is not None,
+                problem if volume is not None else "it is on record and not configured",
+                None if row is None else row.capacity_bytes,
+                free,
+                0 if row is None else row.watermark_bytes,
+                **recorded.get(name, {"copies": {}, "size_bytes": 0, "unverified": 0, "oldest_verified": None}),
+            )
+        )
+    return StoreStatus(tuple(found), runs, tuple(_lines(marked)))
+
+
+def verified_by_day(connection: Connection, days: int) -> list[tuple[str, int]]:
+    """How many copies were verified last on each of the past days (UTC), oldest first; not of days without any."""
+    return [(row.day.isoformat(), int(row.copies)) for row in connection.execute(_VERIFIED, {"days": days})]
+
+
+def _recorded(connection: Connection) -> dict[str, dict[str, Any]]:
+    found: dict[str, dict[str, Any]] = {}
+    for row in connection.execute(_ON_RECORD):
+        one = found.setdefault(row.volume, {"copies": {}, "size_bytes": 0, "unverified": 0, "oldest_verified": None})
+        one["copies"][row.state] = int(row.copies)
+        one["size_bytes"] += int(row.size_bytes)
+        if row.state == "ok":
+            one["unverified"], one["oldest_verified"] = int(row.unverified), row.oldest
+    return found
+
+
+def _ask(volume: Volume) -> tuple[str | None, int | None]:
+    try:
+        next(iter(volume.keys()), None)
+        return None, volume.free_bytes()
+    except StorageError as error:
+        return str(error), None
+
+
+def _lines(marked: Sequence[Any]) -> Iterator[str]:
+    for version in marked:
+        (copy,) = version.copies
+        yield f"{copy.volume}  {copy.state}  {version.file_id} version {version.version}  {copy.key}"
