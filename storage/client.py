@@ -64,7 +64,7 @@ class LocalFiles:
 
     def blocks(self, version: ObjectVersion, start: int = 0) -> Iterator[bytes]:
         """See Files.blocks."""
-        with self._service.read(version, start) as stream:
+        with self._service.open(version.file_id, version.version, start) as stream:
             yield from stream
 
     def files(self, prefix: str = "") -> Iterator[ObjectVersion]:
