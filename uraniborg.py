@@ -335,7 +335,7 @@ def upkeep(settings: Settings) -> "Upkeep":
     """How the store is looked after, as the settings say."""
     from storage.evict import CacheRule
     from storage.replicate import Policy
-    from storage.upkeep import PROCESSES, Upkeep
+    from storage.upkeep import Upkeep
 
     chosen = settings.upkeep
 
@@ -356,7 +356,14 @@ def upkeep(settings: Settings) -> "Upkeep":
             max_idle_s=days(chosen.cache_max_idle_d),
             keep=chosen.cache_keep_copies,
         ),
-        schedule={process: getattr(chosen, f"{process}_at") for process in PROCESSES},
+        schedule={
+            "scrub": chosen.scrub_at,
+            "reconcile": chosen.reconcile_at,
+            "replicate": chosen.replicate_at,
+            "drain": chosen.drain_at,
+            "janitor": chosen.janitor_at,
+            "evict": chosen.evict_at,
+        },
     )
 
 

@@ -83,7 +83,12 @@ class StoreStatus:
     @property
     def is_sound(self) -> bool:
         """Does every volume answer, and is no copy marked?"""
-        return not self.findings and all(volume.problem is None or volume.state == "offline" for volume in self.volumes)
+        return not self.findings and self.answers
+
+    @property
+    def answers(self) -> bool:
+        """Does every volume answer that is not offline?"""
+        return all(volume.problem is None or volume.state == "offline" for volume in self.volumes)
 
     def as_json(self) -> dict[str, Any]:
         return {**asdict(self), "is_sound": self.is_sound}
@@ -100,7 +105,7 @@ def store_status(service: ObjectService) -> StoreStatus:
     found = []
     for name in [*ours, *(name for name in rows if name not in ours)]:
         volume, row = ours.get(name), rows.get(name)
-        problem, free = (None, None) if volume is None else _ask(volume)
+        problem, free = (None, None) if volume is None else ask(volume)
         kind = row.kind if row is not None else ours[name].kind
         found.append(
             VolumeStatus(
@@ -136,7 +141,8 @@ def _recorded(connection: Connection) -> dict[str, dict[str, Any]]:
     return found
 
 
-def _ask(volume: Volume) -> tuple[str | None, int | None]:
+def ask(volume: Volume) -> tuple[str | None, int | None]:
+    """What is wrong with a volume, None if it answers; and its free bytes, where it can say."""
     try:
         next(iter(volume.keys()), None)
         return None, volume.free_bytes()

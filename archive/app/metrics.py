@@ -31,8 +31,8 @@ from archive.app.opened import OpenedArchive
 from archive.app.processes import FOLDER_VARIABLE
 from archive.vo.errors import ArchiveError
 from archive.vo.routes import PlainRoute
-from storage.catalogue import totals
 from storage.errors import StorageError
+from storage.status import StoreStatus, ask, store_status
 
 log = structlog.get_logger(__name__)
 
@@ -139,28 +139,42 @@ class ArchiveMetrics(Collector):
     def _look(self) -> list[Metric]:
         up = GaugeMetricFamily("uraniborg_up", "Whether a part of the archive answers.", labels=("part",))
         found: list[Metric] = [up]
-        for part, ask in (("database", self._database), ("store", self._store)):
+        for part, look in (("database", self._database), ("store", self._store)):
             try:
-                found += ask()
-                up.add_metric((part,), 1)
+                answers, metrics = look()
+                found += metrics
+                up.add_metric((part,), answers)
             except (SQLAlchemyError, StorageError, ArchiveError) as problem:
                 log.error("no metrics", part=part, exc_info=problem)
                 up.add_metric((part,), 0)
         return found
 
-    def _database(self) -> list[Metric]:
+    def _database(self) -> tuple[bool, list[Metric]]:
         engines = self._archive.engines
         with engines.writer.connect() as writer, engines.reader.connect() as reader:
             found = [_connections(writer, reader), _queries(reader), _jobs(writer), *_files(writer)]
-            return [*found, *_objects(writer), *_events(writer)]
+            found += _events(writer)
+        status = store_status(self._archive.objects)
+        return True, [*found, *_on_record(status), *_runs(status)]
 
-    def _store(self) -> list[Metric]:
+    def _store(self) -> tuple[bool, list[Metric]]:
+        """By the volumes themselves: that they answer is true while the database does not."""
+        up = GaugeMetricFamily("uraniborg_store_volume_up", "Whether a volume answers.", labels=("volume",))
         free = GaugeMetricFamily("uraniborg_store_free_bytes", "Room of a volume.", labels=("volume",))
+        answer = True
         for volume in self._archive.store.volumes:
-            room = volume.free_bytes()
+            problem, room = ask(volume)
+            up.add_metric((volume.name,), problem is None)
+            answer = answer and (problem is None or self._is_offline(volume.name))
             if room is not None:
                 free.add_metric((volume.name,), room)
-        return [free]
+        return answer, [up, free]
+
+    def _is_offline(self, volume: str) -> bool:
+        try:
+            return self._archive.objects.volumes()[volume].state == "offline"
+        except (StorageError, KeyError):
+            return False
 
 
 # Only a role itself sees what its sessions do (pg_stat_activity), so each is asked for its own.
@@ -208,13 +222,40 @@ def _files(writer: Connection) -> list[Metric]:
     return [files, size]
 
 
-def _objects(writer: Connection) -> list[Metric]:
-    objects = GaugeMetricFamily("uraniborg_store_objects", "Objects on record.", labels=("volume",))
-    size = GaugeMetricFamily("uraniborg_store_bytes", "Bytes of objects on record.", labels=("volume",))
-    for volume, (number, size_bytes) in totals(writer).items():
-        objects.add_metric((volume,), number)
-        size.add_metric((volume,), size_bytes)
-    return [objects, size]
+def _on_record(status: StoreStatus) -> list[Metric]:
+    def gauge(name: str, help_: str, *more: str) -> GaugeMetricFamily:
+        return GaugeMetricFamily(f"uraniborg_store_{name}", help_, labels=("volume", *more))
+
+    objects = gauge("objects", "Objects on record.")
+    copies = gauge("copies", "Copies on record, by what they were found to be.", "state")
+    size = gauge("bytes", "Bytes of objects on record.")
+    unverified = gauge("unverified_copies", "Sound copies that were never read again since they were written.")
+    oldest = gauge("oldest_verified_timestamp_seconds", "When the copy unread for longest was read, Unix time.")
+    for volume in status.volumes:
+        name = (volume.name,)
+        objects.add_metric(name, sum(volume.copies.values()))
+        size.add_metric(name, volume.size_bytes)
+        unverified.add_metric(name, volume.unverified)
+        for state, number in volume.copies.items():
+            copies.add_metric((volume.name, state), number)
+        if volume.oldest_verified is not None:
+            oldest.add_metric(name, volume.oldest_verified.timestamp())
+    return [objects, copies, size, unverified, oldest]
+
+
+def _runs(status: StoreStatus) -> list[Metric]:
+    ended = GaugeMetricFamily(
+        "uraniborg_store_run_timestamp_seconds",
+        "When a standing process of the store last saw anything, Unix time.",
+        labels=("process",),
+    )
+    left = GaugeMetricFamily(
+        "uraniborg_store_run_open_findings", "What that run found and could not mend.", labels=("process",)
+    )
+    for run in status.runs:
+        ended.add_metric((run.process,), run.ended.timestamp())
+        left.add_metric((run.process,), run.detail["open"])
+    return [ended, left]
 
 
 def _events(writer: Connection) -> list[Metric]:

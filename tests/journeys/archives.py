@@ -84,8 +84,8 @@ class Archive:
             return read_events(connection, limit=10_000)
 
     def file_events(self) -> list[Event]:
-        """The events of files: not that a catalogue became a table."""
-        return [event for event in self.feed() if event.kind not in ("published", "unpublished")]
+        """The events of files: not that a catalogue became a table, nor that the store was looked after."""
+        return [event for event in self.feed() if event.kind not in ("published", "unpublished", "verified", "upkeep")]
 
     def findings(self, *, grace_s: float = 0.0, delete: bool = False) -> list[Finding]:
         """What is not as it should be in the store, by comparing and by reading all of it."""
