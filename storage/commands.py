@@ -25,6 +25,7 @@ from storage.findings import Finding, Pace
 from storage.janitor import janitor
 from storage.model import ObjectVersion, VolumeState
 from storage.objects import ObjectService
+from storage.posix import PosixVolume
 from storage.reconcile import reconcile
 from storage.replicate import drain, replicate
 from storage.scrub import scrub, verify_version
@@ -307,10 +308,13 @@ def make_commands(open_tools: OpenTools, node: Callable[[click.Context], Node]) 
     @click.argument("name", required=False)
     @click.argument("state", required=False, type=click.Choice(get_args(VolumeState)))
     @click.option("--reason", default="", help="Told in the feed of events.")
+    @click.option(
+        "--make", is_flag=True, help="Make a volume's empty folder a volume: on the new disk after one that died."
+    )
     @as_json_option
     @click.pass_context
     def volumes_command(
-        context: click.Context, name: str | None, state: VolumeState | None, reason: str, as_json: bool
+        context: click.Context, name: str | None, state: VolumeState | None, reason: str, make: bool, as_json: bool
     ) -> None:
         """List the volumes; with NAME and STATE: change a volume's state.
 
@@ -320,6 +324,11 @@ def make_commands(open_tools: OpenTools, node: Callable[[click.Context], Node]) 
             service = tools.objects
             if name is not None and name not in service.volumes():
                 raise ObjectNotFound(f"no volume {name} is on record, only {', '.join(service.volumes())}")
+            if make:
+                volume = service.store.volume(name or "")
+                if not isinstance(volume, PosixVolume):
+                    raise click.UsageError("--make is for a folder: a bucket is made where its server is")
+                volume.make()
             if name is not None and state is not None:
                 service.set_volume_state(name, state, reason)
             for row in service.volumes().values():

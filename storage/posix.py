@@ -63,7 +63,7 @@ class PosixVolume:
         self._reserve_bytes = reserve_bytes
         self._durable: set[Path] = set()
         if create and not (self._root / MARKER).exists():
-            self._create()
+            self.make()
         if not may_be_away and not (self._root / MARKER).is_file():
             raise VolumeUnavailable(f"{self._root} is no volume: {MARKER} is missing. Is its disk mounted?")
 
@@ -219,7 +219,8 @@ class PosixVolume:
                 removed += _remove_stale(Path(entry.path), time.time() - grace_s)
         return removed
 
-    def _create(self) -> None:
+    def make(self) -> None:
+        """Make the volume in its folder, which must be empty or missing; one that is there stays."""
         with self._told("create"):
             self._root.mkdir(mode=0o750, parents=True, exist_ok=True)
             strangers = {path.name for path in self._root.iterdir()} - {"objects", "staging", "removed"}

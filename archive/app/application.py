@@ -19,6 +19,7 @@ from starlette.types import ASGIApp
 from archive.app.health import health_router
 from archive.app.metrics import ArchiveMetrics, NamesRoute, RequestMetrics, metrics_router
 from archive.app.opened import OpenedArchive
+from archive.app.store_page import store_router
 from archive.app.wire import Compressed, Courtesies, HeadAsGet, Paced, TidyPaths, Under
 from archive.portal.router import error_page
 from archive.served import ServedProtocol
@@ -68,6 +69,7 @@ def application(
         services[Line].told = counted.waiting
     app.include_router(health_router(archive, version=version))
     app.include_router(metrics_router(counted, ArchiveMetrics(archive)))
+    app.include_router(store_router(archive))
 
     _describe(app, protocols)
     inner: ASGIApp = TidyPaths(HeadAsGet(Compressed(NamesRoute(app))))

@@ -23,7 +23,7 @@ from archive.jobs.context import JobCancelled, JobContext, JobKind, Kinds, Why
 from archive.jobs.janitor import Janitor
 from archive.jobs.job import Parameter, Phase
 from archive.jobs.service import JobService
-from tests.archive.uws_service import FolderStore, eventually, kinds, prepare, served, worker
+from tests.archive.uws_service import FolderStore, eventually, kinds, prepare, served, ticks, worker
 from tests.databases import Postgres
 
 # What no difference between the servers can touch is asked of one of them.
@@ -98,6 +98,12 @@ def sleeping(postgres: Postgres) -> int:
 
 
 # ---- with a worker ---------------------------------------------------------------------------------
+
+
+def test_tasks_of_rooms_below_run_at_their_times_beside_the_jobs(folder: Path, working: object) -> None:
+    told = ticks(folder)
+    times = eventually(lambda: (done := told.read_text().split() if told.exists() else [])[2:] and done)
+    assert len(set(times)) == len(times)
 
 
 def test_a_job_is_made_run_and_its_result_fetched_as_pyvo_does(

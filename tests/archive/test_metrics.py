@@ -1,6 +1,7 @@
 """/metrics: what is counted is what happened, in all web processes together, and only insiders see it."""
 
 import contextlib
+import io
 import os
 import signal
 import subprocess
@@ -12,9 +13,12 @@ import httpx
 import psutil
 import psycopg
 import pytest
+from lxml import html
 from prometheus_client.parser import text_string_to_metric_families
 
 from archive.app.metrics import ArchiveMetrics
+from storage.scrub import scrub
+from storage.upkeep import Upkeep, run_job
 from tests.databases import Postgres
 from tests.journeys.archives import image
 from tests.live import PROGRAM, ROOT, serving, words_of
@@ -110,6 +114,28 @@ def test_a_proxy_on_the_same_machine_makes_nobody_an_insider(archive: Served, he
     assert httpx.get(f"{archive.url}/metrics", headers=headers | operator).status_code == 200
     unknown = {"Authorization": "Bearer ub_000000000000_nonsense"}
     assert httpx.get(f"{archive.url}/metrics", headers=headers | unknown).status_code == 401
+
+
+def test_those_who_run_the_archive_see_the_store_as_a_page(archive: Served) -> None:
+    service = archive.archive.objects
+    key = service.put("page/f", io.BytesIO(b"x" * 1000)).version.copies[0].key
+    assert list(scrub(service, cycle_s=0)) == []
+    assert httpx.get(f"{archive.url}/store", headers={"X-Real-IP": "192.0.2.1"}).status_code == 403
+    page = html.document_fromstring(httpx.get(f"{archive.url}/store").raise_for_status().text)
+    (row,) = page.xpath("//table[1]//tbody/tr[contains(., 'posix')]")
+    assert 0 < float(row.xpath(".//meter/@value")[0]) <= float(row.xpath(".//meter/@max")[0])
+    today = page.xpath("//section//svg/rect[last()]/title/text()")[0]
+    assert int(today.rpartition(" ")[2]) >= 1 and len(page.xpath("//section//svg/rect")) == 30
+    assert "online" in row.text_content() and not page.xpath("//h3")
+    (archive.archive.settings.store_path / "objects" / key).write_bytes(b"y" * 1000)
+    try:
+        run_job(service, Upkeep(max_load=1e9, cycle_s=0), "scrub")
+        page = html.document_fromstring(httpx.get(f"{archive.url}/store").text)
+        assert [each.text_content() for each in page.xpath("//h3")] == ["Left by scrub"]
+        assert any("page/f version 1" in each.text_content() for each in page.xpath("//li"))
+        assert metrics(archive.url)[("uraniborg_store_volume_up", (("volume", "posix"),))] == 1
+    finally:
+        service.remove("page/f")
 
 
 def test_all_web_processes_count_together_and_a_death_takes_no_count_away(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from types import SimpleNamespace
 from typing import IO, Any, BinaryIO
 from uuid import uuid4
 
+import procrastinate
 import sqlalchemy as sa
 import uvicorn
 from fastapi import FastAPI
@@ -191,10 +192,35 @@ def eventually(happened: Callable[[], Any], patience_s: float = PATIENCE_S) -> A
     return answer
 
 
+def ticks(folder: Path) -> Path:
+    """Where the worker's periodic task writes when it was to run."""
+    return folder.with_name(f"{folder.name}.ticks")
+
+
+def ticking(path: Path) -> procrastinate.Blueprint:
+    """A task of every second, as a room below the archive has it."""
+    tasks = procrastinate.Blueprint()
+
+    @tasks.periodic(cron="* * * * * *")
+    @tasks.task(name="tick", queue="beside", queueing_lock="tick")
+    def tick(timestamp: int) -> None:
+        with path.open("a") as file:
+            file.write(f"{timestamp}\n")
+
+    return tasks
+
+
 if __name__ == "__main__":
     import logging
 
     logging.basicConfig(level=logging.WARNING)
     with Engines(DatabaseUrls.parse(**json.loads(os.environ["UWS_TEST_URLS"]))) as worker_engines:
         place = Path(sys.argv[1])
-        run_worker(worker_engines.writer, kinds(worker_engines, place), FolderStore(place), limits=LIMITS)
+        blueprints = {"beside": ticking(ticks(place))}
+        run_worker(
+            worker_engines.writer,
+            kinds(worker_engines, place),
+            FolderStore(place),
+            blueprints=blueprints,
+            limits=LIMITS,
+        )

@@ -191,6 +191,11 @@ def test_operators_look_after_the_store(run: Run, service: ObjectService, tmp_pa
     (tmp_path / "volumes/two").rename(tmp_path / "away")
     told = run("status", code=1).output
     assert "does not answer" in told and "3 ok" in told
+    run("volumes", "two", "offline")
+    run("volumes", "two", "online", "--make")
+    assert (
+        len(lines(run("reconcile", "--volume", "two", "--json"))) == 3 and "is_sound" in run("status", "--json").output
+    )
 
 
 def test_a_lost_catalogue_comes_back_by_command(run: Run, service: ObjectService, writer: Engine) -> None:
