@@ -138,6 +138,9 @@ def _bring(
     service: ObjectService, version: ObjectVersion, policy: Policy, rows: dict[str, VolumeRow], pace: Pace
 ) -> Iterator[Finding]:
     """What is marked is repaired where it lies; then further copies until there are enough."""
+    if not any(copy.state == "ok" for copy in version.copies):
+        yield Finding("too_few_copies", "", "", "no sound copy is left", version.file_id, version.version)
+        return
     missing = [copy.volume for copy in version.copies if copy.state != "ok"]
     for name in missing:
         if name in rows and rows[name].state == "online" and _is_ours(service, name):

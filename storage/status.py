@@ -30,11 +30,16 @@ _VERIFIED = text(
     FROM store.copy WHERE state = 'ok' AND verified >= now() - make_interval(days => :days) GROUP BY 1 ORDER BY 1
     """
 )
+# Each from the end of the index by kind and time.
 _RUNS = text(
     """
-    SELECT DISTINCT ON (detail ->> 'process') event_time, detail
-    FROM store.event WHERE kind IN ('verified', 'upkeep') AND event_time > now() - interval '400 days'
-    ORDER BY detail ->> 'process', event_time DESC
+    SELECT last.event_time, last.detail
+    FROM (VALUES ('scrub'), ('reconcile'), ('replicate'), ('drain'), ('janitor'), ('evict')) AS p (process),
+    LATERAL (
+        SELECT event_time, detail FROM store.event
+        WHERE kind = CASE p.process WHEN 'scrub' THEN 'verified' ELSE 'upkeep' END AND detail ->> 'process' = p.process
+        ORDER BY event_time DESC LIMIT 1
+    ) AS last
     """
 )
 
@@ -100,7 +105,7 @@ def store_status(service: ObjectService) -> StoreStatus:
     ours = {volume.name: volume for volume in service.store.volumes}
     with service.engine.connect() as connection:
         recorded = _recorded(connection)
-        runs = tuple(Run(row.detail["process"], row.event_time, row.detail) for row in connection.execute(_RUNS))
+        runs = last_runs(connection)
         marked = rounds.faulty(connection, FINDINGS)
     found = []
     for name in [*ours, *(name for name in rows if name not in ours)]:
@@ -123,6 +128,11 @@ def store_status(service: ObjectService) -> StoreStatus:
             )
         )
     return StoreStatus(tuple(found), runs, tuple(_lines(marked)))
+
+
+def last_runs(connection: Connection) -> tuple[Run, ...]:
+    """Of each standing process the last run that had anything new to tell."""
+    return tuple(Run(row.detail["process"], row.event_time, row.detail) for row in connection.execute(_RUNS))
 
 
 def verified_by_day(connection: Connection, days: int) -> list[tuple[str, int]]:

@@ -1,6 +1,6 @@
 """The standing processes by name, each with what the settings say of it: what jobs and commands run alike.
 
-Each run that looked at anything leaves one event in the feed: `verified` of scrub, `upkeep` of the others.
+Each run that has anything new to tell leaves one event in the feed: `verified` of scrub, `upkeep` of the others.
 """
 
 import logging
@@ -17,6 +17,7 @@ from storage.objects import ObjectService
 from storage.reconcile import GRACE_S, reconcile
 from storage.replicate import Policy, drain_all, replicate
 from storage.scrub import scrub
+from storage.status import last_runs
 
 log = logging.getLogger(__name__)
 
@@ -84,14 +85,26 @@ def run_job(
 
 
 def recorded(service: ObjectService, process: Process, findings: Iterator[Finding], pace: Pace) -> Iterator[Finding]:
-    """The findings of a run as they come; at its end it is told in the feed, if it saw or found anything."""
+    """The findings of a run as they come; at its end it is told in the feed, unless there is nothing new to tell.
+
+    What cannot be mended is found by each run, every few minutes, and told once.
+    """
     tally = Tally.new()
     for finding in findings:
         tally.add(finding)
         yield finding
-    if not (tally.found or (process in ("scrub", "reconcile") and pace.objects)):
-        return
-    kind = "verified" if process == "scrub" else "upkeep"
+    told = tally.as_json()
     seen: dict[str, Any] = {"objects": pace.objects, "size_bytes": pace.size_bytes, "seconds": round(pace.ran_s, 1)}
     with service.engine.begin() as connection:
-        catalogue.append_event(connection, kind, detail={"process": process, **seen, **tally.as_json()})
+        if process in ("scrub", "reconcile"):
+            new = bool(pace.objects or tally.found)
+        else:
+            last = next((run.detail for run in last_runs(connection) if run.process == process), {})
+            new = bool(tally.done) or (last.get("open", 0), last.get("examples", [])) != (
+                told["open"],
+                told["examples"],
+            )
+        if not new:
+            return
+        kind = "verified" if process == "scrub" else "upkeep"
+        catalogue.append_event(connection, kind, detail={"process": process, **seen, **told})

@@ -236,6 +236,12 @@ def test_each_process_runs_as_a_job_is_told_in_the_feed_and_counted_in_the_statu
     assert one.copies == {"ok": 1, "corrupt": 1} and one.size_bytes == 2000 and one.unverified == 0
     assert sum(number for _, number in days) == 1
     assert {run.process: run.detail["open"] for run in status.runs}["scrub"] == 1
+    # What cannot be mended is not told again and again.
+    for process in PROCESSES:
+        run_job(three, upkeep, process)
+    with three.engine.begin() as connection:
+        again = [event for event in catalogue.read_events(connection) if event.kind in ("verified", "upkeep")]
+    assert [event.detail["process"] for event in again[len(told) :]] == ["scrub", "reconcile"]
 
 
 def test_jobs_have_their_times_and_their_queue_and_stop_when_they_are_told(
