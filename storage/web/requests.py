@@ -81,6 +81,8 @@ class Request:
             key, text = name.decode("latin-1"), value.decode("latin-1")
             headers[key] = f"{headers[key]}, {text}" if key in headers else text
         path = scope.get("raw_path") or quote(scope["path"]).encode()
+        if not path.startswith(below.encode()):  # escaped where nothing needs to be: then nobody knows where it begins
+            raise Refused(404, f"what lies here is written {below}/..., unescaped")
         return cls(scope["method"], path[len(below) :], _query(scope["query_string"]), headers)
 
     def known(self, *names: str) -> None:

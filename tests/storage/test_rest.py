@@ -420,7 +420,8 @@ def hostile(number: int, draw: random.Random) -> bytes:
             headers["Content-Length"] = "1"
             body = b"x"
         case 3:
-            line = f"GET /store/v1/objects/{draw.choice(['%ff', '%c3%28', '%ed%a0%80', '%f8%80', '%', '%zz', '%4'])}"
+            root = draw.choice(["store/v1", "%73tore/v1", "store%2fv1", "store/%761"])
+            line = f"GET /{root}/objects/{draw.choice(['%ff', '%c3%28', '%ed%a0%80', '%f8%80', '%', '%zz', '%4'])}"
         case 4:
             line = f"PUT /store/v1/objects/{'y' * draw.randint(1025, 9000)}"
             headers["Content-Length"] = "0"
