@@ -25,6 +25,7 @@ from sqlalchemy import Connection, Select, delete, func, literal, or_, select, t
 from sqlalchemy.dialects.postgresql import distinct_on, insert
 
 from storage.checksums import Stored
+from storage.errors import VersionConflict
 from storage.model import (
     MAX_FILE_ID_BYTES,
     Container,
@@ -179,6 +180,13 @@ def read_events(connection: Connection, after_id: int = 0, limit: int = 1_000) -
     return [Event(**row) for row in connection.execute(statement).mappings()]
 
 
+def has_event(connection: Connection, kind: str, file_id: str, version: int) -> bool:
+    """Whether the feed tells this of a version, with a number or still without."""
+    e = event.c
+    told = select(e.entry).where(e.kind == kind, e.file_id == file_id, e.version == version)
+    return connection.execute(told.limit(1)).first() is not None
+
+
 # --- objects and their copies
 
 
@@ -225,9 +233,12 @@ def add_object(
 
 
 def take_version(
-    connection: Connection, file_id: str, stored: Stored, *, media_type: str | None, container_id: int | None
-) -> ObjectVersion | None:
+    connection: Connection, file_id: str, stored: Stored, *, media_type: str | None, container_id: int | None,
+    number: int | None = None,
+) -> ObjectVersion | None:  # fmt: skip
     """Record the file's next version, whose copies file_version() records; None if the newest has these bytes.
+
+    number: that of the version, if another site has given it; VersionConflict if other bytes have it.
 
     Under lock_file, in one question: what was read before the lock was had shows in the unique number, and is asked
     again. container_id: None: where the file's newest version is.
@@ -236,6 +247,17 @@ def take_version(
         "file_id": file_id, "container_id": container_id, "media_type": media_type, "size_bytes": stored.size_bytes,
         "sha256": stored.sha256, "md5": stored.md5, "crc32c": stored.crc32c,
     }  # fmt: skip
+    if number is not None:
+        lock_file(connection, file_id)
+        found = find_version(connection, file_id, number, removed=True)
+        if found is None:
+            recorded = insert(stored_object).values(version=number, **told).returning(*_OBJECT_COLUMNS)
+            return ObjectVersion(*connection.execute(recorded).one())
+        if (found.sha256, found.size_bytes) != (stored.sha256, stored.size_bytes):
+            raise VersionConflict(
+                f"{file_id} version {number} has other bytes here: SHA-256 {found.sha256}, not {stored.sha256}"
+            )
+        return None
     while True:
         row = connection.exec_driver_sql(_TAKE, told).one_or_none()
         if row is not None:

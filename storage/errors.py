@@ -75,3 +75,11 @@ class Unauthenticated(StorageError):
 
 class Forbidden(StorageError):
     """Who asks may not do this (HTTP 403)."""
+
+
+class VersionConflict(StorageError):
+    """This version of the file is here already, with other bytes."""
+
+
+class SiteUnavailable(StorageError):
+    """Another site cannot be reached, was cut off, or does not answer as a store does. Go on later."""

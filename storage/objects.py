@@ -106,6 +106,7 @@ class ObjectService:
         storage_class: str | None = None,
         copies: int | None = None,
         condition: Condition | None = None,
+        version: int | None = None,
     ) -> Written:
         """Keep the stream's bytes, read to its end, as the file's next version; durable when this returns.
 
@@ -115,6 +116,8 @@ class ObjectService:
         copies: on how many volumes before this returns; the service's own number by default.
         condition: asked when the bytes are in, while nobody else can make a version, with the newest that was not
         removed (None: there is none).
+        version: the number that another site gave it; VersionConflict if other bytes have it here, no new version if
+        these bytes have, or had until they were removed.
         A volume that is full or gone is passed over, in mid-stream too if the stream can seek back.
         Nothing is kept when it raises: ChecksumMismatch, OutOfSpace, VolumeUnavailable (too few volumes to be had),
         ContainerNotFound, and whatever the condition, or the stream's read, raises. After CatalogueUnavailable it may
@@ -125,7 +128,7 @@ class ObjectService:
             size_hint = expected.size_bytes
         wanted = self._copies if copies is None else copies
         candidates = self.candidates(size_hint or 0, storage_class, wanted)
-        filing = _Filing(self._engine, file_id, media_type, container_id, condition)
+        filing = _Filing(self._engine, file_id, media_type, container_id, condition, version)
         key, kept = new_key(), list[str]()
         try:
             with _told():
@@ -249,6 +252,14 @@ class ObjectService:
         check_file_id(file_id)
         with _told():
             return self._asking.ask(lambda connection: self._found(connection, file_id, version))
+
+    def holds(self, file_id: str, version: int, sha256: str) -> bool:
+        """Whether these bytes are this version here, with a sound copy; or were, and have been removed."""
+        with _told(), self._engine.connect() as connection:
+            found = catalogue.find_version(connection, file_id, version, removed=True)
+        if found is None or found.sha256 != sha256:
+            return False
+        return found.removed is not None or any(copy.state == "ok" for copy in found.copies)
 
     def open(self, file_id: str, version: int | None = None, start: int = 0, stop: int | None = None) -> ReadStream:
         """The bytes start <= i < stop of a version (None: the newest, the end), from its soundest, nearest copy.
@@ -519,8 +530,9 @@ class _Filing:
         media_type: str | None,
         container_id: int | None,
         condition: Condition | None,
+        number: int | None,
     ) -> None:
-        self._engine, self._file_id, self._condition = engine, file_id, condition
+        self._engine, self._file_id, self._condition, self._number = engine, file_id, condition, number
         self._media_type, self._container_id = media_type, container_id
         self._connection: Connection | None = None
         self.outcome: Outcome = "created"
@@ -541,12 +553,13 @@ class _Filing:
         if self._container_id is not None and catalogue.find_container(connection, self._container_id) is None:
             raise ContainerNotFound(f"there is no container {self._container_id}")
         version = catalogue.take_version(
-            connection, self._file_id, stored, media_type=self._media_type, container_id=self._container_id
-        )
+            connection, self._file_id, stored, media_type=self._media_type, container_id=self._container_id,
+            number=self._number,
+        )  # fmt: skip
         if version is None:
-            version = catalogue.find_version(connection, self._file_id)
+            version = catalogue.find_version(connection, self._file_id, self._number, removed=self._number is not None)
             assert version is not None, "it was found under a lock that is held"
-            if any(copy.state == "ok" for copy in version.copies):
+            if version.removed or any(copy.state == "ok" for copy in version.copies):
                 raise _Unchanged(version)
             self.outcome = "repaired"
         self.version = version

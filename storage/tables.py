@@ -168,3 +168,17 @@ undelivered = Table(
     Column("reason", Text, nullable=False),
 )
 Index("undelivered_subscr_id_next_try_idx", undelivered.c.subscr_id, undelivered.c.next_try)
+
+
+# Another store that this one follows.
+site = Table(
+    "site",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("url", Text, nullable=False),
+    Column("prefix", Text, nullable=False, server_default="", comment="of the file_ids that are wanted"),
+    Column("last_event", BigInteger, nullable=False, server_default="0", comment="of its feed, dealt with here"),
+    Column("suspended", Boolean, nullable=False, server_default=text("false")),
+    Column("problem", Text, comment="what the last run met; null: nothing"),
+    CheckConstraint("name <> ''", name="name"),
+)

@@ -1,0 +1,236 @@
+"""Following another site's store over HTTP, so that both hold the same: its feed is replayed, its objects are fetched.
+
+A follower keeps one number a site, the last event of that site's feed it has dealt with, and writes it after what the
+events asked for is durable here. So a cut, a crash or a week without a network is healed by going on, and dealing with
+an event twice changes nothing. Versions keep the numbers that they have there; a number that is taken here by other
+bytes is a conflict: told in the feed and the log, and neither side's bytes are touched.
+
+A transfer that is cut goes on where it stopped, by a range of the very same bytes (If-Range with their digest).
+"""
+
+import hashlib
+import json
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, BinaryIO
+from urllib.parse import quote, urlsplit
+
+import urllib3
+from sqlalchemy import Engine, select, update
+from sqlalchemy.dialects.postgresql import insert
+
+from storage import catalogue
+from storage.checksums import BLOCK_BYTES, Expected
+from storage.errors import ChecksumMismatch, ObjectNotFound, SiteUnavailable, VersionConflict
+from storage.objects import ObjectService
+from storage.tables import site
+
+log = logging.getLogger(__name__)
+
+EVENTS = "/store/v1/events"
+OBJECTS = "/store/v1/objects/"
+EVENTS_AT_ONCE = 500
+STALL_S = 30.0  # without a byte, after which the other side counts as gone
+_GONE = {404, 410}
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """Another site. prefix: of the file_ids that are wanted of it; last_event: of its feed, dealt with; problem: what
+    the last run met, None when all went well."""
+
+    name: str
+    url: str
+    prefix: str = ""
+    last_event: int = 0
+    suspended: bool = False
+    problem: str | None = None
+
+
+@dataclass(slots=True)
+class Followed:
+    """What one run brought. conflicts: file_id and version, each once."""
+
+    events: int = 0
+    fetched: int = 0
+    size_bytes: int = 0
+    removed: int = 0
+    conflicts: list[tuple[str, int]] = field(default_factory=list)
+
+
+def sites(engine: Engine) -> list[Site]:
+    """All sites that are followed, by name."""
+    with engine.connect() as connection:
+        return [Site(**row) for row in connection.execute(_SITES.order_by(site.c.name)).mappings()]
+
+
+def subscribe(engine: Engine, name: str, url: str, *, prefix: str = "", after: int = 0) -> None:
+    """Follow a site from behind an event of its feed (0: from the beginning), or change how it is followed."""
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.netloc or parts.username or parts.password:
+        raise ValueError(f"{url!r} is no address of a site: http(s)://HOST[:PORT], and no password in it")
+    values = {"url": url.rstrip("/"), "prefix": prefix, "last_event": after, "suspended": False, "problem": None}
+    with engine.begin() as connection:
+        statement = insert(site).values(name=name, **values)
+        connection.execute(statement.on_conflict_do_update(index_elements=["name"], set_=values))
+
+
+def unsubscribe(engine: Engine, name: str) -> bool:
+    """Follow a site no more; what was fetched stays. False if it was not followed."""
+    with engine.begin() as connection:
+        return connection.execute(site.delete().where(site.c.name == name)).rowcount == 1
+
+
+class Follower:
+    """Brings what another site has to the store here."""
+
+    def __init__(
+        self, service: ObjectService, scratch: Path, *, token: str | None = None, stall_s: float = STALL_S
+    ) -> None:
+        """scratch: a folder for transfers under way, kept between runs. token: if the site wants one for reading."""
+        self._service, self._scratch = service, scratch
+        self._headers = {"Authorization": f"Bearer {token}"} if token else {}
+        timeout = urllib3.Timeout(connect=stall_s, read=stall_s)
+        self._http = urllib3.PoolManager(timeout=timeout, retries=False, headers=self._headers)
+
+    def follow(self, name: str) -> Followed:
+        """Deal with all events that a site has now. SiteUnavailable where it is cut: call it again, and it goes on."""
+        done = Followed()
+        one = next((each for each in sites(self._service.engine) if each.name == name), None)
+        if one is None:
+            raise ObjectNotFound(f"no site {name} is followed")
+        if one.suspended:
+            return done
+        after, problem = one.last_event, None
+        try:
+            while True:
+                page = self._events(one, after)
+                for event in page["events"]:
+                    self._deal(one, event, done)
+                    done.events += 1
+                if page["last"] <= after:
+                    return done
+                after = page["last"]
+                self._note(name, last_event=after)
+        except Exception as error:
+            problem = f"{type(error).__name__}: {error}"
+            raise
+        finally:
+            self._note(name, problem=problem)
+
+    def _events(self, one: Site, after: int) -> dict[str, Any]:
+        with self._asked(one, f"{EVENTS}?after={after}&limit={EVENTS_AT_ONCE}", {}) as answer:
+            if answer.status != 200:
+                raise SiteUnavailable(f"site {one.name} answers {answer.status} for its feed: is {one.url} a store?")
+            page = json.loads(answer.data)
+        return {"events": list(page["events"]), "last": int(page["last"])}
+
+    def _deal(self, one: Site, event: Mapping[str, Any], done: Followed) -> None:
+        file_id, version = event["file_id"], event["version"]
+        if file_id is None or version is None or not file_id.startswith(one.prefix):
+            return
+        if event["kind"] == "archived":
+            try:
+                self._fetch(one, file_id, int(version), done)
+            except VersionConflict as conflict:
+                self._tell(one, file_id, int(version), conflict)
+                done.conflicts.append((file_id, int(version)))
+        elif event["kind"] == "removed" and "volume" not in event["detail"]:
+            self._remove(one, file_id, int(version), str(event["detail"].get("sha256", "")), done)
+
+    def _remove(self, one: Site, file_id: str, version: int, sha256: str, done: Followed) -> None:
+        """Only the bytes that were removed there: what a conflict kept here is ours."""
+        try:
+            held = self._service.stat(file_id, version)
+        except ObjectNotFound:
+            return
+        if held.sha256 != sha256:
+            log.error("site %s removed %s version %d, which has other bytes here: kept", one.name, file_id, version)
+            return
+        self._service.remove(file_id, version)
+        done.removed += 1
+
+    def _fetch(self, one: Site, file_id: str, version: int, done: Followed) -> None:
+        path = f"{OBJECTS}{quote(file_id, safe='/')}?version={version}"
+        with self._asked(one, path, {}, method="HEAD") as answer:
+            if answer.status in _GONE:
+                return  # removed since, which a later event tells
+            if answer.status != 200:
+                raise SiteUnavailable(f"site {one.name} answers {answer.status} for {file_id} version {version}")
+            headers = answer.headers
+        sha256, size = headers["ETag"].strip('"'), int(headers["Content-Length"])
+        if self._service.holds(file_id, version, sha256):
+            return
+        part = self._scratch / one.name / f"{hashlib.sha256(path.encode()).hexdigest()}.part"
+        part.parent.mkdir(parents=True, exist_ok=True)
+        with part.open("a+b") as file:
+            self._transfer(one, path, headers["ETag"], size, file)
+            file.seek(0)
+            promised = Expected(size_bytes=size, sha256=sha256)
+            media_type = headers.get("Content-Type")
+            try:
+                written = self._service.put(file_id, file, media_type=media_type, expected=promised, version=version)
+            except ChecksumMismatch as error:
+                part.unlink()  # or it would be tried again for ever
+                raise SiteUnavailable(f"{file_id} version {version} came from {one.name} with other bytes") from error
+        part.unlink()
+        if written.outcome != "unchanged":
+            done.fetched += 1
+            done.size_bytes += size
+
+    def _transfer(self, one: Site, path: str, etag: str, size: int, file: BinaryIO) -> None:
+        """The rest of the bytes behind what the file has; from the beginning if they are other ones now."""
+        there = file.seek(0, 2)
+        if there >= size:
+            if there > size:
+                file.truncate(0)
+                there = 0
+            else:
+                return
+        asked = {"Range": f"bytes={there}-", "If-Range": etag} if there else {}
+        with self._asked(one, path, asked) as answer:
+            if answer.status == 200:
+                file.truncate(0)
+            elif answer.status != 206:
+                raise SiteUnavailable(f"site {one.name} answers {answer.status} for {path}")
+            while block := answer.read(BLOCK_BYTES):
+                file.write(block)
+        if file.tell() != size:
+            raise SiteUnavailable(f"site {one.name} sent {file.tell()} bytes of {size} for {path}")
+
+    def _tell(self, one: Site, file_id: str, version: int, conflict: VersionConflict) -> None:
+        """Loudly, but once: a conflict that the feed has already is only logged."""
+        log.error("conflict with site %s: %s", one.name, conflict)
+        detail = {"site": one.name, "reason": str(conflict)}
+        with self._service.engine.begin() as connection:
+            if not catalogue.has_event(connection, "conflict", file_id, version):
+                catalogue.append_event(connection, "conflict", file_id, version, detail)
+
+    def _note(self, name: str, **values: object) -> None:
+        with self._service.engine.begin() as connection:
+            connection.execute(update(site).where(site.c.name == name).values(**values))
+
+    @contextmanager
+    def _asked(
+        self, one: Site, path: str, headers: Mapping[str, str], *, method: str = "GET"
+    ) -> Iterator[urllib3.BaseHTTPResponse]:
+        try:
+            answer = self._http.request(
+                method, one.url + path, headers={**self._headers, **headers},
+                preload_content=False, decode_content=False,
+            )  # fmt: skip
+            try:
+                yield answer
+            except BaseException:
+                answer.close()
+                raise
+            answer.drain_conn()  # or its connection could not be used again
+            answer.release_conn()
+        except urllib3.exceptions.HTTPError as error:
+            raise SiteUnavailable(f"site {one.name} ({one.url}) cannot be reached, or was cut: {error}") from error
+
+
+_SITES = select(*(site.c[name] for name in ("name", "url", "prefix", "last_event", "suspended", "problem")))
