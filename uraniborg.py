@@ -335,6 +335,7 @@ def upkeep(settings: Settings) -> "Upkeep":
     """How the store is looked after, as the settings say."""
     from storage.evict import CacheRule
     from storage.replicate import Policy
+    from storage.sites import FollowRule
     from storage.upkeep import Upkeep
 
     chosen = settings.upkeep
@@ -356,6 +357,11 @@ def upkeep(settings: Settings) -> "Upkeep":
             max_idle_s=days(chosen.cache_max_idle_d),
             keep=chosen.cache_keep_copies,
         ),
+        follow=FollowRule(
+            settings.data_dir / "transfers",
+            {name: token.get_secret_value() for name, token in chosen.site_tokens.items()},
+            chosen.site_stall_s,
+        ),
         schedule={
             "scrub": chosen.scrub_at,
             "reconcile": chosen.reconcile_at,
@@ -363,6 +369,7 @@ def upkeep(settings: Settings) -> "Upkeep":
             "drain": chosen.drain_at,
             "janitor": chosen.janitor_at,
             "evict": chosen.evict_at,
+            "follow": chosen.follow_at,
         },
     )
 

@@ -17,7 +17,7 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
-from storage import transfer
+from storage import sites, transfer
 from storage.client import Files, LocalFiles, RemoteFiles
 from storage.errors import ObjectNotFound
 from storage.evict import evict
@@ -335,6 +335,52 @@ def make_commands(open_tools: OpenTools, node: Callable[[click.Context], Node]) 
                 if name in (None, row.name):
                     told = f"{row.name}  {row.kind}  {row.state}  site {row.site}  class {row.storage_class}"
                     click.echo(_json(row) if as_json else told)
+
+    @group.command("follow")
+    @click.argument("site")
+    @click.option("--url", help="Where it answers, e.g. https://archive.example: it is followed from now on.")
+    @click.option("--prefix", default="", help="With --url: only files whose file_id begins so.")
+    @click.option("--after", type=click.IntRange(0), default=0, help="With --url: only what is behind this event.")
+    @as_json_option
+    @click.pass_context
+    def follow_command(
+        context: click.Context, site: str, url: str | None, prefix: str, after: int, as_json: bool
+    ) -> None:
+        """Bring here what another site has, as far as its feed goes now; a job goes on with it. Tokens are settings.
+
+        Exit status 1 if it cannot be reached, or has other bytes under a number that is taken here.
+        """
+        with open_tools(context) as tools:
+            rule = tools.upkeep.follow
+            if rule is None:
+                raise click.UsageError("this store follows no sites")
+            if url is not None:
+                try:
+                    sites.subscribe(tools.objects.engine, site, url, prefix=prefix, after=after)
+                except ValueError as error:
+                    raise click.BadParameter(str(error), param_hint="--url") from None
+            elif prefix or after:
+                raise click.UsageError("--prefix and --after go with --url")
+        run(context, "follow", as_json, lambda tools, pace: sites.follow_all(tools.objects, rule, pace=pace, only=site))
+
+    @group.command("unfollow")
+    @click.argument("site")
+    @click.pass_context
+    def unfollow_command(context: click.Context, site: str) -> None:
+        """Follow a site no more; what came from it stays."""
+        with open_tools(context) as tools:
+            if not sites.unsubscribe(tools.objects.engine, site):
+                raise ObjectNotFound(f"no site {site} is followed")
+
+    @group.command("sites")
+    @as_json_option
+    @click.pass_context
+    def sites_command(context: click.Context, as_json: bool) -> None:
+        """The sites that are followed, how far, and what went wrong last."""
+        with open_tools(context) as tools:
+            for each in sites.sites(tools.objects.engine):
+                told = f"{each.name}  {each.url}  {each.prefix or '*'}  up to event {each.last_event}"
+                click.echo(_json(each) if as_json else told + (f"  {each.problem}" if each.problem else ""))
 
     @group.command("rebuild")
     @as_json_option

@@ -22,6 +22,9 @@ FindingKind = Literal[
     "to_remove",  # what a removal that was cut off left behind
     "left_over",  # what puts that were cut off left behind
     "volume_unavailable",
+    "to_fetch",  # what another site has, and this one had not
+    "conflict",  # a version that has other bytes at another site
+    "site_unavailable",
 ]
 Deed = Literal["", "repaired", "copied", "deleted"]
 # These are harmless where nothing was done about them.
@@ -32,7 +35,7 @@ _HARMLESS: frozenset[FindingKind] = frozenset({"object_without_row", "to_evict",
 class Finding:
     """Something that is not as it should be, and what was done about it ("": nothing, and text says why).
 
-    key: "" where it is about a volume. modified: of the object, UTC, where it has no row.
+    key: "" where it is about a volume. volume: or the name of another site. modified: of an object without a row, UTC.
     """
 
     kind: FindingKind

@@ -143,7 +143,7 @@ class ObjectService:
             kept.append(stored.volume)
             self._copy_on(filing, key, kept, [name for name in candidates if name != stored.volume], wanted)
             with _told():
-                version, former = filing.record(kept, key)
+                written, former = filing.record(kept, key)
                 filing.commit()
         except _Unchanged as unchanged:
             filing.end()
@@ -155,9 +155,9 @@ class ObjectService:
             raise
         filing.end()
         self._forget(former)
-        if container_id is not None and version.version > 1:
+        if container_id is not None and written.version > 1:
             self.place(file_id, container_id)  # a file is in one container, with all its versions
-        return Written(filing.outcome, version)
+        return Written(filing.outcome, written)
 
     def add_copy(self, file_id: str, version: int | None, volume: str) -> ObjectVersion:
         """Bring a version onto a volume, out of its sound copies; does nothing if a sound one is there.

@@ -11,7 +11,7 @@ A transfer that is cut goes on where it stopped, by a range of the very same byt
 import hashlib
 import json
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,6 +25,7 @@ from sqlalchemy.dialects.postgresql import insert
 from storage import catalogue
 from storage.checksums import BLOCK_BYTES, Expected
 from storage.errors import ChecksumMismatch, ObjectNotFound, SiteUnavailable, VersionConflict
+from storage.findings import Finding, Pace
 from storage.objects import ObjectService
 from storage.tables import site
 
@@ -48,6 +49,15 @@ class Site:
     last_event: int = 0
     suspended: bool = False
     problem: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FollowRule:
+    """How sites are followed. transfers: folder for what is on its way. tokens: by name of the site that wants one."""
+
+    transfers: Path
+    tokens: Mapping[str, str] = field(default_factory=dict)
+    stall_s: float = STALL_S
 
 
 @dataclass(slots=True)
@@ -96,21 +106,25 @@ class Follower:
         timeout = urllib3.Timeout(connect=stall_s, read=stall_s)
         self._http = urllib3.PoolManager(timeout=timeout, retries=False, headers=self._headers)
 
-    def follow(self, name: str) -> Followed:
-        """Deal with all events that a site has now. SiteUnavailable where it is cut: call it again, and it goes on."""
+    def follow(self, name: str, go_on: Callable[[], bool] = lambda: True) -> Followed:
+        """Deal with all events that a site has now. SiteUnavailable where it is cut: call it again, and it goes on.
+
+        go_on: asked before each event; after a no the rest is left to the next call.
+        """
         done = Followed()
         one = next((each for each in sites(self._service.engine) if each.name == name), None)
         if one is None:
             raise ObjectNotFound(f"no site {name} is followed")
-        if one.suspended:
-            return done
         after, problem = one.last_event, None
         try:
             while True:
                 page = self._events(one, after)
                 for event in page["events"]:
+                    if not go_on():
+                        return done
                     self._deal(one, event, done)
                     done.events += 1
+                    self._note(name, last_event=event["event_id"])
                 if page["last"] <= after:
                     return done
                 after = page["last"]
@@ -231,6 +245,27 @@ class Follower:
             answer.release_conn()
         except urllib3.exceptions.HTTPError as error:
             raise SiteUnavailable(f"site {one.name} ({one.url}) cannot be reached, or was cut: {error}") from error
+
+
+def follow_all(service: ObjectService, rule: FollowRule, *, pace: Pace, only: str | None = None) -> Iterator[Finding]:
+    """Follow every site that is not suspended, or this one only, as far as its feed goes now."""
+    found = sites(service.engine)
+    if only is not None and only not in {each.name for each in found}:
+        raise ObjectNotFound(f"no site {only} is followed: name its --url first")
+    for one in found:
+        if one.suspended or only not in (None, one.name):
+            continue
+        follower = Follower(service, rule.transfers, token=rule.tokens.get(one.name), stall_s=rule.stall_s)
+        try:
+            done = follower.follow(one.name, pace.begin)
+        except SiteUnavailable as error:
+            yield Finding("site_unavailable", one.name, "", str(error))
+            continue
+        pace.read(done.size_bytes)
+        for file_id, version in done.conflicts:
+            yield Finding("conflict", one.name, "", "other bytes here than there", file_id, version)
+        if done.fetched:
+            yield Finding("to_fetch", one.name, "", f"{done.fetched} versions, {done.size_bytes} bytes", done="copied")
 
 
 _SITES = select(*(site.c[name] for name in ("name", "url", "prefix", "last_event", "suspended", "problem")))

@@ -17,13 +17,14 @@ from storage.objects import ObjectService
 from storage.reconcile import GRACE_S, reconcile
 from storage.replicate import Policy, drain_all, replicate
 from storage.scrub import scrub
+from storage.sites import FollowRule, follow_all
 from storage.status import last_runs
 
 log = logging.getLogger(__name__)
 
 DAY_S = 86_400.0
 MIB = 1 << 20
-Process = Literal["scrub", "reconcile", "replicate", "drain", "janitor", "evict"]
+Process = Literal["scrub", "reconcile", "replicate", "drain", "janitor", "evict", "follow"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +34,8 @@ class Upkeep:
     policy: of copies. cycle_s: seconds within which every copy is to be read again. rate_bytes_s: at which scrub reads
     at most; None: any. max_load: load average a processor above which scrub waits. run_s: seconds after which a job
     begins no new object. grace_s: for which bytes without a row, and broken-off writes, are left alone. delete_orphans:
-    whether the job that reconciles deletes them then. cache: what caches keep. schedule: when each process is run as a
+    whether the job that reconciles deletes them then. cache: what caches keep. follow: how other sites are followed;
+    None: they are not. schedule: when each process is run as a
     job, as cron says it (UTC); what is not in it is not.
     """
 
@@ -45,6 +47,7 @@ class Upkeep:
     grace_s: float = GRACE_S
     delete_orphans: bool = False
     cache: CacheRule = field(default_factory=CacheRule)
+    follow: FollowRule | None = None
     schedule: Mapping[str, str] = field(default_factory=dict)
 
     def is_busy(self) -> bool:
@@ -68,6 +71,9 @@ PROCESSES: Mapping[Process, Callable[[ObjectService, Upkeep, Pace], Iterator[Fin
     "drain": lambda service, upkeep, pace: drain_all(service, upkeep.policy, pace=pace),
     "janitor": lambda service, upkeep, pace: janitor(service, grace_s=upkeep.grace_s, pace=pace),
     "evict": lambda service, upkeep, pace: evict(service, upkeep.cache, pace=pace),
+    "follow": lambda service, upkeep, pace: (
+        follow_all(service, upkeep.follow, pace=pace) if upkeep.follow else iter(())
+    ),
 }
 
 
