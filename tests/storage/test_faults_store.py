@@ -353,9 +353,10 @@ def test_a_disk_that_fills_up_is_passed_over_and_alone_it_refuses_cleanly(
         alone.wait(lambda: len(alone.failures) > 8, "a full disk")
         assert {type(error) for error in alone.failures} == {OutOfSpace}
         # Room is made, and it goes on. A tombstone wants a little room itself: then the janitor finishes the removal.
+        before = len(alone.acknowledged)
         alone.service.remove("0/0"), alone.service.remove("1/0")
         alone.wait(lambda: tallied(janitor(alone.service, grace_s=3600)).left_open == 0, "room")
-        alone.more(1)
+        alone.wait(lambda: len(alone.acknowledged) > before, "a put into the room that was made")
     finally:
         alone.stop()
     del alone.acknowledged["0/0"], alone.acknowledged["1/0"]

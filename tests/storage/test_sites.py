@@ -87,6 +87,7 @@ class Line:
                 self.carried += len(block)
                 left = None if left is None else left - len(block)
                 if left is not None and left <= 0:
+                    client.shutdown(socket.SHUT_RDWR)  # a thread that waits for it would keep it open
                     return
 
     def _asks(self, client: socket.socket, server: socket.socket) -> None:
