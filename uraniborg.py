@@ -333,6 +333,7 @@ def run_jobs(archive: "OpenedArchive") -> None:
 
 def upkeep(settings: Settings) -> "Upkeep":
     """How the store is looked after, as the settings say."""
+    from archive.app.store import ngas_settings
     from storage.evict import CacheRule
     from storage.replicate import Policy
     from storage.sites import FollowRule
@@ -362,6 +363,7 @@ def upkeep(settings: Settings) -> "Upkeep":
             {name: token.get_secret_value() for name, token in chosen.site_tokens.items()},
             chosen.site_stall_s,
         ),
+        subscribers=ngas_settings(settings, VERSION),
         schedule={
             "scrub": chosen.scrub_at,
             "reconcile": chosen.reconcile_at,
@@ -370,6 +372,7 @@ def upkeep(settings: Settings) -> "Upkeep":
             "janitor": chosen.janitor_at,
             "evict": chosen.evict_at,
             "follow": chosen.follow_at,
+            "deliver": chosen.deliver_at,
         },
     )
 

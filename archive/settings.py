@@ -247,10 +247,13 @@ class Upkeep(Section):
     janitor_at: str = Field("41 * * * *", description="when what was broken off is cleared")
     evict_at: str = Field("*/10 * * * *", description="when caches are made room on")
     follow_at: str = Field("* * * * *", description="when other sites' feeds are gone on with")
+    deliver_at: str = Field("* * * * *", description="when NGAS's subscribers are sent what came in")
     site_tokens: dict[str, SecretStr] = Field({}, description="access tokens, by the names of the sites that want one")
     site_stall_s: float = Field(30.0, gt=0, description="seconds without a byte after which a site counts as gone")
 
-    @field_validator("scrub_at", "reconcile_at", "replicate_at", "drain_at", "janitor_at", "evict_at", "follow_at")
+    @field_validator(
+        "scrub_at", "reconcile_at", "replicate_at", "drain_at", "janitor_at", "evict_at", "follow_at", "deliver_at"
+    )
     @classmethod
     def _of_cron(cls, text: str) -> str:
         if text and len(text.split()) != 5:

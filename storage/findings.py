@@ -25,6 +25,8 @@ FindingKind = Literal[
     "to_fetch",  # what another site has, and this one had not
     "conflict",  # a version that has other bytes at another site
     "site_unavailable",
+    "to_deliver",  # what a subscriber had not got
+    "subscriber_unavailable",
 ]
 Deed = Literal["", "repaired", "copied", "deleted"]
 # These are harmless where nothing was done about them.
@@ -35,7 +37,8 @@ _HARMLESS: frozenset[FindingKind] = frozenset({"object_without_row", "to_evict",
 class Finding:
     """Something that is not as it should be, and what was done about it ("": nothing, and text says why).
 
-    key: "" where it is about a volume. volume: or the name of another site. modified: of an object without a row, UTC.
+    key: "" where it is about a volume. volume: or the name of another site, or of a subscriber. modified: of an object
+    without a row, UTC.
     """
 
     kind: FindingKind

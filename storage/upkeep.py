@@ -13,6 +13,8 @@ from storage import catalogue
 from storage.evict import CacheRule, evict
 from storage.findings import Finding, Pace, Tally
 from storage.janitor import janitor
+from storage.ngas.delivery import delivered
+from storage.ngas.settings import NgasSettings
 from storage.objects import ObjectService
 from storage.reconcile import GRACE_S, reconcile
 from storage.replicate import Policy, drain_all, replicate
@@ -24,7 +26,7 @@ log = logging.getLogger(__name__)
 
 DAY_S = 86_400.0
 MIB = 1 << 20
-Process = Literal["scrub", "reconcile", "replicate", "drain", "janitor", "evict", "follow"]
+Process = Literal["scrub", "reconcile", "replicate", "drain", "janitor", "evict", "follow", "deliver"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +37,8 @@ class Upkeep:
     at most; None: any. max_load: load average a processor above which scrub waits. run_s: seconds after which a job
     begins no new object. grace_s: for which bytes without a row, and broken-off writes, are left alone. delete_orphans:
     whether the job that reconciles deletes them then. cache: what caches keep. follow: how other sites are followed;
-    None: they are not. schedule: when each process is run as a
-    job, as cron says it (UTC); what is not in it is not.
+    None: they are not. subscribers: to whom, and how, what comes in is pushed as NGAS does. schedule: when each process
+    is run as a job, as cron says it (UTC); what is not in it is not.
     """
 
     policy: Policy = field(default_factory=Policy)
@@ -48,6 +50,7 @@ class Upkeep:
     delete_orphans: bool = False
     cache: CacheRule = field(default_factory=CacheRule)
     follow: FollowRule | None = None
+    subscribers: NgasSettings = field(default_factory=NgasSettings)
     schedule: Mapping[str, str] = field(default_factory=dict)
 
     def is_busy(self) -> bool:
@@ -74,6 +77,7 @@ PROCESSES: Mapping[Process, Callable[[ObjectService, Upkeep, Pace], Iterator[Fin
     "follow": lambda service, upkeep, pace: (
         follow_all(service, upkeep.follow, pace=pace) if upkeep.follow else iter(())
     ),
+    "deliver": lambda service, upkeep, pace: delivered(service, upkeep.subscribers, pace),
 }
 
 

@@ -241,7 +241,10 @@ class Inside:
             "temporary tables": self._ask("writer", "SELECT count(*) FROM pg_class WHERE relpersistence = 't'"),
             "jobs": self._ask("writer", "SELECT count(*) FROM uws.job"),
             "entries of the queue": self._ask(
-                "writer", "SELECT count(*) FROM jobs.procrastinate_jobs WHERE status IN ('todo', 'doing')"
+                "writer",
+                # Of the users': the store's standing processes always come again.
+                "SELECT count(*) FROM jobs.procrastinate_jobs"
+                " WHERE status IN ('todo', 'doing') AND queue_name <> 'store'",
             ),
             "objects on record": self._ask("writer", "SELECT count(*) FROM store.copy"),
             "objects": sum(1 for path in (self._archive.settings.store_path / "objects").rglob("*") if path.is_file()),

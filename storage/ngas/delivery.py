@@ -21,6 +21,7 @@ from urllib.parse import urlsplit
 from sqlalchemy import Connection, Engine, func, select
 
 from storage.errors import ObjectNotFound, StorageError
+from storage.findings import Finding, Pace
 from storage.model import ObjectVersion
 from storage.ngas import queries
 from storage.ngas.node import checksum_of, media_type_of
@@ -33,6 +34,7 @@ from storage.reading import ReadStream
 log = logging.getLogger(__name__)
 
 BATCH = 200
+EVENTS_A_TURN = 1_000  # of one subscription, before the next has its turn
 WAIT_S, MAX_WAIT_S = 3.0, 3_600.0
 MAX_ANSWER_BYTES = 1 << 20
 # A family of PostgreSQL's advisory locks, one a subscription ("push").
@@ -71,6 +73,20 @@ def deliver(
         with _alone(service.engine, each.subscr_id) as alone:
             if alone:
                 yield _Round(service, settings, each.subscr_id).run(most)
+
+
+def delivered(service: ObjectService, settings: NgasSettings, pace: Pace) -> Iterator[Finding]:
+    """Rounds for all, as a standing process: so many events a subscription, until nothing is left or time is up."""
+    while pace.begin():
+        taken = 0
+        for told in deliver(service, settings, most=EVENTS_A_TURN):
+            taken += told.taken
+            if told.taken:
+                yield Finding("to_deliver", told.subscr_id, "", f"{told.taken} files", done="copied")
+            if told.problem:
+                yield Finding("subscriber_unavailable", told.subscr_id, "", told.problem)
+        if not taken:
+            return
 
 
 class _Round:

@@ -138,6 +138,7 @@ def test_those_who_run_the_archive_see_the_store_as_a_page(archive: Served) -> N
         service.remove("page/f")
 
 
+@pytest.mark.slow
 def test_all_web_processes_count_together_and_a_death_takes_no_count_away(tmp_path: Path) -> None:
     data_dir, sky = tmp_path / "data", tmp_path / "sky"
     sky.mkdir()

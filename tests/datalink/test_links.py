@@ -189,6 +189,7 @@ def test_a_link_has_exactly_one_of_url_service_and_error(given: dict[str, str]) 
         Link("ivo://x", "#this", **given)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("postgres", ["embedded"], indirect=True)
 def test_the_stores_own_face_gives_files_to_those_alone_who_may_have_them(
     archive: Served, tokens: dict[str, dict[str, str]]
 ) -> None:
