@@ -208,5 +208,6 @@ def _count_on(connection: Connection, sequence: str, greatest: str) -> None:
     """Have a sequence go on after the greatest number found; by nextval, for setval is not the writer's to call."""
     last = connection.scalar(text(greatest))
     if last is not None:
-        advance = f"SELECT count(nextval('{sequence}')) FROM generate_series(nextval('{sequence}'), :last)"  # noqa: S608
-        connection.execute(text(advance), {"last": last})
+        number = "nextval(CAST(CAST(:sequence AS text) AS regclass))"
+        advance = text(f"SELECT count({number}) FROM generate_series({number}, :last)")  # noqa: S608 (our own words)
+        connection.execute(advance, {"sequence": sequence, "last": last})

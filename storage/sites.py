@@ -115,32 +115,32 @@ class Follower:
         one = next((each for each in sites(self._service.engine) if each.name == name), None)
         if one is None:
             raise ObjectNotFound(f"no site {name} is followed")
-        after, problem = one.last_event, None
+        noted = after = one.last_event
+        problem: str | None = None
         try:
             while True:
                 page = self._events(one, after)
-                for event in page["events"]:
+                for event in page:
                     if not go_on():
                         return done
                     self._deal(one, event, done)
                     done.events += 1
-                    self._note(name, last_event=event["event_id"])
-                if page["last"] <= after:
+                    after = int(event["event_id"])
+                if not page:
                     return done
-                after = page["last"]
-                self._note(name, last_event=after)
+                self._note(name, noted, after, None)
+                noted = after
         except Exception as error:
             problem = f"{type(error).__name__}: {error}"
             raise
         finally:
-            self._note(name, problem=problem)
+            self._note(name, noted, after, problem)
 
-    def _events(self, one: Site, after: int) -> dict[str, Any]:
+    def _events(self, one: Site, after: int) -> list[dict[str, Any]]:
         with self._asked(one, f"{EVENTS}?after={after}&limit={EVENTS_AT_ONCE}", {}) as answer:
             if answer.status != 200:
                 raise SiteUnavailable(f"site {one.name} answers {answer.status} for its feed: is {one.url} a store?")
-            page = json.loads(answer.data)
-        return {"events": list(page["events"]), "last": int(page["last"])}
+            return list(json.loads(answer.data)["events"])
 
     def _deal(self, one: Site, event: Mapping[str, Any], done: Followed) -> None:
         file_id, version = event["file_id"], event["version"]
@@ -148,7 +148,7 @@ class Follower:
             return
         if event["kind"] == "archived":
             try:
-                self._fetch(one, file_id, int(version), done)
+                self._fetch(one, file_id, int(version), str(event["detail"].get("sha256", "")), done)
             except VersionConflict as conflict:
                 self._tell(one, file_id, int(version), conflict)
                 done.conflicts.append((file_id, int(version)))
@@ -167,7 +167,9 @@ class Follower:
         self._service.remove(file_id, version)
         done.removed += 1
 
-    def _fetch(self, one: Site, file_id: str, version: int, done: Followed) -> None:
+    def _fetch(self, one: Site, file_id: str, version: int, told_sha256: str, done: Followed) -> None:
+        if self._service.holds(file_id, version, told_sha256):
+            return  # a replay asks the other side nothing
         path = f"{OBJECTS}{quote(file_id, safe='/')}?version={version}"
         with self._asked(one, path, {}, method="HEAD") as answer:
             if answer.status in _GONE:
@@ -176,8 +178,6 @@ class Follower:
                 raise SiteUnavailable(f"site {one.name} answers {answer.status} for {file_id} version {version}")
             headers = answer.headers
         sha256, size = headers["ETag"].strip('"'), int(headers["Content-Length"])
-        if self._service.holds(file_id, version, sha256):
-            return
         part = self._scratch / one.name / f"{hashlib.sha256(path.encode()).hexdigest()}.part"
         part.parent.mkdir(parents=True, exist_ok=True)
         with part.open("a+b") as file:
@@ -223,9 +223,11 @@ class Follower:
             if not catalogue.has_event(connection, "conflict", file_id, version):
                 catalogue.append_event(connection, "conflict", file_id, version, detail)
 
-    def _note(self, name: str, **values: object) -> None:
+    def _note(self, name: str, noted: int, after: int, problem: str | None) -> None:
+        """How far it went, unless it was told meanwhile to go on from elsewhere."""
+        still = (site.c.name == name, site.c.last_event == noted)
         with self._service.engine.begin() as connection:
-            connection.execute(update(site).where(site.c.name == name).values(**values))
+            connection.execute(update(site).where(*still).values(last_event=after, problem=problem))
 
     @contextmanager
     def _asked(

@@ -292,6 +292,15 @@ class Archiving:
         wanted = len(self.acknowledged) + number
         self.wait(lambda: len(self.acknowledged) >= wanted, f"{number} more puts")
 
+    def outlive(self, kill: Callable[[], object], start: Callable[[], object]) -> None:
+        """Something that is needed is killed: it is noticed; and started again: it goes on."""
+        self.more(20)
+        kill()
+        failed = len(self.failures)
+        self.wait(lambda: len(self.failures) > failed, "a failure")
+        start()
+        self.more(20)
+
     def stop(self) -> None:
         self._stop.set()
         for each in self._running:
@@ -428,14 +437,9 @@ def test_a_database_killed_while_files_come_in_loses_nothing_that_was_acknowledg
             engine = create_engine(engines.writer.url, pool_size=8, pool_pre_ping=True)
             archiving = Archiving(on(engine, PosixVolume(tmp_path / "one", "one", create=True)))
             try:
+                pid = folder / "data/db/postmaster.pid"
                 for _ in range(kills):
-                    archiving.more(20)
-                    postmaster = int((folder / "data/db/postmaster.pid").read_text().split()[0])
-                    os.kill(postmaster, signal.SIGKILL)
-                    failed = len(archiving.failures)
-                    archiving.wait(lambda failed=failed: len(archiving.failures) > failed, "a failure")  # type: ignore[misc]
-                    server.ensure()
-                    archiving.more(20)
+                    archiving.outlive(lambda: os.kill(int(pid.read_text().split()[0]), signal.SIGKILL), server.ensure)
             finally:
                 archiving.stop()
             assert {type(error) for error in archiving.failures} == {CatalogueUnavailable}
@@ -463,12 +467,7 @@ def test_an_s3_server_killed_while_files_come_in_loses_nothing_that_was_acknowle
         archiving = Archiving(on(writer, volume))
         try:
             for _ in range(2):
-                archiving.more(20)
-                server.kill()
-                failed = len(archiving.failures)
-                archiving.wait(lambda failed=failed: len(archiving.failures) > failed, "a failure")  # type: ignore[misc]
-                server.start()
-                archiving.more(20)
+                archiving.outlive(server.kill, server.start)
         finally:
             archiving.stop()
         assert {type(error) for error in archiving.failures} == {VolumeUnavailable}

@@ -31,11 +31,13 @@ from storage.errors import (
     VolumeUnavailable,
 )
 from storage.labels import Label
-from storage.model import Copy, ObjectVersion, check_file_id
+from storage.model import Copy, check_file_id
 from storage.objects import ObjectService
 from storage.posix import PosixVolume
 from storage.service import ObjectStore
 from storage.volume import ObjectStream
+from tests.storage import disks
+from tests.storage.disks import content, put
 
 pytestmark = pytest.mark.parametrize("postgres", ["embedded"], indirect=True)
 MIB = 1 << 20
@@ -58,26 +60,12 @@ def make(writer: Engine, tmp_path: Path) -> Make:
     return made
 
 
-def put(service: ObjectService, file_id: str, data: bytes, **options: object) -> ObjectVersion:
-    return service.put(file_id, io.BytesIO(data), **options).version  # type: ignore[arg-type]
-
-
-def content(service: ObjectService, file_id: str, version: int | None = None) -> bytes:
-    with service.open(file_id, version) as stream:
-        return b"".join(stream)
-
-
 def file_of(service: ObjectService, copy: Copy) -> Path:
-    with service.store.reader(copy.key, volume=copy.volume) as file:
-        return Path(f"/proc/self/fd/{file.fileno()}").resolve()
+    return disks.file_of(service, copy.volume, copy.key)
 
 
 def flip(service: ObjectService, copy: Copy, at: int) -> None:
-    with file_of(service, copy).open("r+b") as file:
-        file.seek(at)
-        (byte,) = file.read(1)
-        file.seek(at)
-        file.write(bytes([byte ^ 1]))
+    disks.flip(file_of(service, copy), at)
 
 
 def kept(service: ObjectService) -> int:
