@@ -15,7 +15,6 @@ ids kept as the order would not. A row that is visible though its xid is not bel
 come from there, is committed, and gets its number too.
 """
 
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -36,6 +35,7 @@ from storage.model import (
     VolumeRow,
     VolumeState,
 )
+from storage.sessions import execute
 from storage.tables import container, copy, event, stored_object, volume
 
 # One key of PostgreSQL's advisory locks, ours by choice ("feed" in ASCII).
@@ -80,25 +80,28 @@ _TAKE = f"""
     placed AS (
         SELECT container_id FROM store.object
         WHERE file_id = %(file_id)s AND removed IS NULL ORDER BY version DESC LIMIT 1
-    )
-    INSERT INTO store.object (file_id, version, container_id, size_bytes, media_type, sha256, md5, crc32c, created)
-    SELECT %(file_id)s, coalesce(n.version, 0) + 1, coalesce(%(container_id)s, (SELECT container_id FROM placed)),
-           %(size_bytes)s, %(media_type)s, %(sha256)s, %(md5)s, %(crc32c)s, clock_timestamp()
-    FROM locked LEFT JOIN newest n ON true
-    WHERE n.version IS NULL OR n.removed IS NOT NULL OR n.sha256 <> %(sha256)s OR n.size_bytes <> %(size_bytes)s
-    ON CONFLICT (file_id, version) DO NOTHING
-    RETURNING {_NAMES}
-"""  # noqa: S608 (our own names)
-_FILE = """
-    WITH told AS (
+    ),
+    made AS (
+        INSERT INTO store.object (file_id, version, container_id, size_bytes, media_type, sha256, md5, crc32c, created)
+        SELECT %(file_id)s, coalesce(n.version, 0) + 1, coalesce(%(container_id)s, (SELECT container_id FROM placed)),
+               %(size_bytes)s, %(media_type)s, %(sha256)s, %(md5)s, %(crc32c)s, clock_timestamp()
+        FROM locked LEFT JOIN newest n ON true
+        WHERE n.version IS NULL OR n.removed IS NOT NULL OR n.sha256 <> %(sha256)s OR n.size_bytes <> %(size_bytes)s
+        ON CONFLICT (file_id, version) DO NOTHING
+        RETURNING {_NAMES}
+    ),
+    copied AS (
+        INSERT INTO store.copy (object_id, volume, key, created)
+        SELECT object_id, %(volume)s, %(key)s, created FROM made
+    ),
+    told AS (
         INSERT INTO store.event (kind, file_id, version, detail)
-        VALUES ('archived', %(file_id)s, %(version)s, %(detail)s::jsonb)
+        SELECT 'archived', file_id, version,
+               jsonb_build_object('sha256', sha256, 'size_bytes', size_bytes, 'volumes', ARRAY[%(volume)s::text])
+        FROM made
     )
-    INSERT INTO store.copy (object_id, volume, key)
-    SELECT %(object_id)s, name, %(key)s FROM unnest(%(volumes)s::text[]) WITH ORDINALITY AS volumes (name, place)
-    ORDER BY place
-    RETURNING volume, key, state, verified, created
-"""
+    SELECT {_NAMES} FROM made
+"""  # noqa: S608 (our own names)
 
 _NUMBER_EVENTS = text(
     """
@@ -233,15 +236,16 @@ def add_object(
 
 
 def take_version(
-    connection: Connection, file_id: str, stored: Stored, *, media_type: str | None, container_id: int | None,
-    number: int | None = None,
+    connection: Connection, file_id: str, stored: Stored, volume: str, key: str, *, media_type: str | None,
+    container_id: int | None, number: int | None = None,
 ) -> ObjectVersion | None:  # fmt: skip
-    """Record the file's next version, whose copies file_version() records; None if the newest has these bytes.
+    """Record the file's next version, its copy and its event; None if the newest has these bytes.
 
+    volume, key: where its bytes are about to be seen. container_id: None: where the file's newest version is.
     number: that of the version, if another site has given it; VersionConflict if other bytes have it.
 
     Under lock_file, in one question: what was read before the lock was had shows in the unique number, and is asked
-    again. container_id: None: where the file's newest version is.
+    again.
     """
     told = {
         "file_id": file_id, "container_id": container_id, "media_type": media_type, "size_bytes": stored.size_bytes,
@@ -252,29 +256,34 @@ def take_version(
         found = find_version(connection, file_id, number, removed=True)
         if found is None:
             recorded = insert(stored_object).values(version=number, **told).returning(*_OBJECT_COLUMNS)
-            return ObjectVersion(*connection.execute(recorded).one())
+            made = ObjectVersion(*connection.execute(recorded).one())
+            detail = {"sha256": made.sha256, "size_bytes": made.size_bytes, "volumes": [volume]}
+            append_event(connection, "archived", file_id, number, detail)
+            return replace(made, copies=_copies(connection, made.object_id, [volume], key))
         if (found.sha256, found.size_bytes) != (stored.sha256, stored.size_bytes):
             raise VersionConflict(
                 f"{file_id} version {number} has other bytes here: SHA-256 {found.sha256}, not {stored.sha256}"
             )
         return None
+    told |= {"volume": volume, "key": key}
     while True:
-        row = connection.exec_driver_sql(_TAKE, told).one_or_none()
+        row = execute(connection, _TAKE, told).fetchone()
         if row is not None:
-            return ObjectVersion(*row)
+            *_, created, _ = row
+            return _object(row, (Copy(volume, key, "ok", None, created),))
         newest = find_version(connection, file_id, removed=True)
         if newest and not newest.removed and (newest.sha256, newest.size_bytes) == (stored.sha256, stored.size_bytes):
             return None
 
 
-def file_version(connection: Connection, version: ObjectVersion, volumes: Sequence[str], key: str) -> ObjectVersion:
-    """Record the copies of a version that take_version() recorded, and say in the feed that it is archived."""
-    detail = {"sha256": version.sha256, "size_bytes": version.size_bytes, "volumes": list(volumes)}
-    told = {
-        "object_id": version.object_id, "file_id": version.file_id, "version": version.version, "key": key,
-        "volumes": list(volumes), "detail": json.dumps(detail),
-    }  # fmt: skip
-    return replace(version, copies=tuple(Copy(*row) for row in connection.exec_driver_sql(_FILE, told)))
+def further_copies(connection: Connection, version: ObjectVersion, volumes: Sequence[str], key: str) -> ObjectVersion:
+    """Record copies of a version that take_version() has just recorded, beside its first."""
+    if not volumes:
+        return version
+    made = _copies(connection, version.object_id, volumes, key)
+    told = [("replicated", version.file_id, version.version, {"volume": name}) for name in volumes]
+    append_events(connection, told)
+    return replace(version, copies=(*version.copies, *made))
 
 
 def put_copies(connection: Connection, object_id: int, volumes: Sequence[str], key: str) -> list[tuple[str, str]]:
@@ -422,7 +431,7 @@ def _copies(connection: Connection, object_id: int, volumes: Sequence[str], key:
 
 def _one(connection: Connection, statement: str, told: dict[str, Any]) -> ObjectVersion | None:
     """The one version that a statement finds, out of the rows of its copies."""
-    rows = connection.exec_driver_sql(statement, told).all()
+    rows = execute(connection, statement, told).fetchall()
     if not rows:
         return None
     copies = tuple(_copy(row) for row in rows if row[len(_OBJECT_COLUMNS)] is not None)

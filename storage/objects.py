@@ -19,7 +19,6 @@ from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from storage import catalogue
-from storage.asking import Asking
 from storage.checksums import Expected, Readable, Stored
 from storage.errors import (
     CatalogueUnavailable,
@@ -45,6 +44,7 @@ from storage.model import (
 )
 from storage.reading import Fault, ReadStream
 from storage.service import ObjectStore
+from storage.sessions import Sessions
 from storage.volume import Volume, new_key
 
 log = logging.getLogger(__name__)
@@ -78,7 +78,7 @@ class ObjectService:
     """
 
     def __init__(self, store: ObjectStore, engine: Engine, *, site: str = SITE, copies: int = 1) -> None:
-        self._store, self._engine, self._asking = store, engine, Asking(engine)
+        self._store, self._engine, self._sessions = store, engine, Sessions(engine)
         self._site, self._copies = site, copies
         self._known: tuple[float, dict[str, VolumeRow]] = (0.0, {})
 
@@ -128,8 +128,8 @@ class ObjectService:
             size_hint = expected.size_bytes
         wanted = self._copies if copies is None else copies
         candidates = self.candidates(size_hint or 0, storage_class, wanted)
-        filing = _Filing(self._engine, file_id, media_type, container_id, condition, version)
         key, kept = new_key(), list[str]()
+        filing = _Filing(self._sessions, file_id, key, media_type, container_id, condition, version)
         try:
             with _told():
                 stored = self._store.store(
@@ -143,7 +143,7 @@ class ObjectService:
             kept.append(stored.volume)
             self._copy_on(filing, key, kept, [name for name in candidates if name != stored.volume], wanted)
             with _told():
-                written, former = filing.record(kept, key)
+                written, former = filing.record(kept)
                 filing.commit()
         except _Unchanged as unchanged:
             filing.end()
@@ -251,7 +251,7 @@ class ObjectService:
         """What is on record of a version, by default the newest that was not removed, with its copies."""
         check_file_id(file_id)
         with _told():
-            return self._asking.ask(lambda connection: self._found(connection, file_id, version))
+            return self._sessions.ask(lambda connection: self._found(connection, file_id, version))
 
     def holds(self, file_id: str, version: int, sha256: str) -> bool:
         """Whether these bytes are this version here, with a sound copy; or were, and have been removed."""
@@ -272,7 +272,7 @@ class ObjectService:
         """The same, by the key that the archive's own tables hold."""
         names = [volume.name for volume in self._store.volumes]
         with _told():
-            found = self._asking.ask(lambda connection: catalogue.find_by_key(connection, key, names))
+            found = self._sessions.ask(lambda connection: catalogue.find_by_key(connection, key, names))
         if found is None:
             raise ObjectNotFound(f"no object is on record under {key}")
         return self.read(found, start, stop)
@@ -525,14 +525,16 @@ class _Filing:
 
     def __init__(
         self,
-        engine: Engine,
+        sessions: Sessions,
         file_id: str,
+        key: str,
         media_type: str | None,
         container_id: int | None,
         condition: Condition | None,
         number: int | None,
     ) -> None:
-        self._engine, self._file_id, self._condition, self._number = engine, file_id, condition, number
+        self._sessions, self._condition, self._number = sessions, condition, number
+        self._file_id, self._key = file_id, key
         self._media_type, self._container_id = media_type, container_id
         self._connection: Connection | None = None
         self.outcome: Outcome = "created"
@@ -540,21 +542,18 @@ class _Filing:
         self.version: ObjectVersion
         self.text = b""
 
-    def label(self, stored: Stored) -> bytes:
-        """Take the file's next number; _Unchanged if its newest version has these bytes."""
-        if self._connection is None:
-            self._connection = self._engine.connect()
-        else:
-            self._connection.rollback()  # the first volume failed after it had asked
-        connection = self._connection
+    def label(self, stored: Stored, volume: str) -> bytes:
+        """Take the file's next number, for bytes on this volume; _Unchanged if its newest version has these bytes."""
+        self.end()  # where the first volume failed after it had asked
+        connection = self._connection = self._sessions.begin()
         if self._condition is not None:
             catalogue.lock_file(connection, self._file_id)
             self._condition(catalogue.find_version(connection, self._file_id))
         if self._container_id is not None and catalogue.find_container(connection, self._container_id) is None:
             raise ContainerNotFound(f"there is no container {self._container_id}")
         version = catalogue.take_version(
-            connection, self._file_id, stored, media_type=self._media_type, container_id=self._container_id,
-            number=self._number,
+            connection, self._file_id, stored, volume, self._key, media_type=self._media_type,
+            container_id=self._container_id, number=self._number,
         )  # fmt: skip
         if version is None:
             version = catalogue.find_version(connection, self._file_id, self._number, removed=self._number is not None)
@@ -566,15 +565,15 @@ class _Filing:
         self.text = Label.of(version, catalogue.way_to(connection, version.container_id)).write()
         return self.text
 
-    def record(self, volumes: Sequence[str], key: str) -> tuple[ObjectVersion, list[tuple[str, str]]]:
-        """Write rows of the copies, and the event; the version, and where bytes lie that these replace."""
+    def record(self, volumes: Sequence[str]) -> tuple[ObjectVersion, list[tuple[str, str]]]:
+        """Have rows of all copies; the version, and where bytes lie that these replace."""
         connection, version = self._connection, self.version
         assert connection is not None
         if self.outcome == "created":
-            return catalogue.file_version(connection, version, volumes, key), []
-        former = catalogue.put_copies(connection, version.object_id, volumes, key)
+            return catalogue.further_copies(connection, version, volumes[1:], self._key), []
+        former = catalogue.put_copies(connection, version.object_id, volumes, self._key)
         catalogue.append_event(connection, "repaired", self._file_id, version.version, {"volumes": list(volumes)})
-        return replace(version, copies=tuple(_sound(name, key, version) for name in volumes)), former
+        return replace(version, copies=tuple(_sound(name, self._key, version) for name in volumes)), former
 
     def commit(self) -> None:
         assert self._connection is not None
@@ -586,7 +585,7 @@ class _Filing:
         connection, self._connection = self._connection, None
         if connection is not None:
             try:
-                connection.close()
+                self._sessions.give_back(connection)
             except DBAPIError as error:
                 log.warning("the catalogue's connection could not be given back: %s", error.orig)
 

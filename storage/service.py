@@ -7,13 +7,13 @@ object without a row, which scrub.py finds, and never a row that promises bytes 
 
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from typing import BinaryIO, Protocol, runtime_checkable
 
 from storage.checksums import Expected, Readable, Stored
 from storage.errors import ObjectNotFound, OutOfSpace, VolumeUnavailable
 from storage.labels import Label
 from storage.model import StoredObject
-from storage.volume import Label as Labelling
 from storage.volume import ObjectStream, Volume, new_key
 
 __all__ = ["ObjectStore", "StoredObject"]
@@ -53,13 +53,14 @@ class ObjectStore:
         size_hint: int | None = None,
         expected: Expected | None = None,
         volumes: Sequence[str] | None = None,
-        label: Labelling | None = None,
+        label: Callable[[Stored, str], bytes] | None = None,
     ) -> StoredObject:
         """Keep the stream's bytes, durably, and say where: by default under a new key. The row is the caller's.
 
         size_hint: bytes to come, if known; it spares beginning on a volume without room. expected: what they must be.
         volumes: which to try, in this order; by default those that choose() gives.
-        label: see Volume.put; by default one that says what these bytes are, not whose: for that, label() later.
+        label: see Volume.put, and told on which volume the bytes are; by default one that says what they are, not
+        whose: for that, label() later.
         A volume that is full or gone is passed over, in mid-stream too if the stream can seek back.
         Raises OutOfSpace or VolumeUnavailable when no volume is left, ChecksumMismatch, ObjectExists.
         """
@@ -69,14 +70,15 @@ class ObjectStore:
             size_hint = expected.size_bytes
         created = datetime.now(UTC)
 
-        def own_label(stored: Stored) -> bytes:
+        def own_label(stored: Stored, volume: str) -> bytes:
             return Label(stored.size_bytes, stored.sha256, stored.md5, stored.crc32c, created).write()
 
         tried = [self.volume(name) for name in volumes or self._choose(size_hint or 0)]
         for number, volume in enumerate(tried, 1):
             watched = _Watched(stream)
             try:
-                stored = volume.put(key, watched, size_hint=size_hint, expected=expected, label=label or own_label)
+                labelled = partial(_labelled, label or own_label, volume.name)
+                stored = volume.put(key, watched, size_hint=size_hint, expected=expected, label=labelled)
             except (OutOfSpace, VolumeUnavailable):
                 if number == len(tried) or not _rewind(stream, start, watched):
                     raise
@@ -133,6 +135,10 @@ class ObjectStore:
             # It may lie there: not found would be a lie.
             raise unreachable
         raise ObjectNotFound(f"object {key} is on none of the volumes {', '.join(self._volumes)}")
+
+
+def _labelled(label: Callable[[Stored, str], bytes], volume: str, stored: Stored) -> bytes:
+    return label(stored, volume)
 
 
 @runtime_checkable

@@ -162,8 +162,8 @@ def test_puts_that_fail_leave_neither_bytes_nor_gaps_in_the_numbers(
         put(service, "f", b"a", expected=Expected(crc32c="00000000"))
     with pytest.raises(ContainerNotFound):
         put(service, "f", b"a", container_id=4711)
-    with monkeypatch.context() as broken:  # the number is taken, and then the row cannot be written
-        broken.setattr(catalogue, "file_version", lambda *_: 1 / 0)
+    with monkeypatch.context() as broken:  # the number is taken, and then the rows cannot be written
+        broken.setattr(catalogue, "further_copies", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             put(service, "f", b"a")
     assert kept(service) == 0 and events(service) == [] and service.versions("f") == []
@@ -405,7 +405,7 @@ def test_a_copy_is_given_up_only_while_enough_sound_ones_are_left(make: Make) ->
     with pytest.raises(ObjectNotFound):
         service.drop_copy("f", None, "one")
     assert content(service, "f") == b"bytes" and kept(service) == 2
-    assert [kind for kind, *_ in events(service)] == ["archived", "replicated", "removed"]
+    assert [kind for kind, *_ in events(service)] == ["archived", "replicated", "replicated", "removed"]
 
 
 def test_a_volume_that_is_away_keeps_its_part_of_a_removal_for_later(make: Make, tmp_path: Path) -> None:

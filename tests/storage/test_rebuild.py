@@ -131,7 +131,7 @@ def test_what_was_never_acknowledged_does_not_take_the_place_of_what_was(
     disk = service.store.volume("disk")
     put(service, "f", b"1")
     with monkeypatch.context() as killed:  # between the object and its row, as a killed process is
-        killed.setattr(catalogue, "file_version", lambda *_: 1 / 0)
+        killed.setattr(catalogue, "further_copies", lambda *_: 1 / 0)
         killed.setattr(ObjectService, "_forget", lambda *_: None)
         for data, file_id in ((b"lost", "f"), (b"late", "g")):
             with pytest.raises(ZeroDivisionError):

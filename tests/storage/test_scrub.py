@@ -205,14 +205,14 @@ def test_a_put_between_its_bytes_and_its_row_is_never_taken_for_an_orphan(
 ) -> None:
     """Even without any grace: the put holds the file's lock, and reconciling waits for it."""
     visible, go_on = threading.Event(), threading.Event()
-    real = catalogue.file_version
+    real = catalogue.further_copies
 
     def slow(*arguments: object) -> object:
         visible.set()
         assert go_on.wait(30)
         return real(*arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(catalogue, "file_version", slow)
+    monkeypatch.setattr(catalogue, "further_copies", slow)
     with ThreadPoolExecutor(2) as threads:
         putting = threads.submit(put, service, "f", b"bytes")
         assert visible.wait(30)
