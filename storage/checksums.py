@@ -15,8 +15,8 @@ import crc32c
 
 from storage.errors import ChecksumMismatch
 
-BLOCK_BYTES = 256 << 10
-QUEUE_BLOCKS = 16
+BLOCK_BYTES = 512 << 10
+QUEUE_BLOCKS = 8
 # Below this a thread would cost more than it saves.
 INLINE_BYTES = 1 << 20
 

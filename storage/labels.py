@@ -12,6 +12,7 @@ from typing import Any
 from storage.model import ObjectVersion
 
 FORMAT = 1
+_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +58,7 @@ class Label:
             value = getattr(self, name)
             if value is not None and value != ():
                 told[name] = value.isoformat() if isinstance(value, datetime) else value
-        return json.dumps(told, ensure_ascii=False, separators=(",", ":")).encode()
+        return _ENCODER.encode(told).encode()
 
     @classmethod
     def read(cls, written: bytes) -> "Label":

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from storage.checksums import INLINE_BYTES, Expected, Hashing, Readable, Stored
-from storage.durable import flush
+from storage.durable import flush, start_writing
 from storage.errors import InvalidKey, ObjectExists, ObjectNotFound, OutOfSpace, StorageError, VolumeUnavailable
 from storage.volume import Entry, Kind, Label, ObjectStream, check_key, clip_range, is_key
 
@@ -35,6 +35,8 @@ _NO_ATTRIBUTE = {errno.ENOTSUP, errno.E2BIG, errno.ENOSPC, errno.ERANGE}
 RESERVE_BYTES = 256 << 20
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _KNOWN_FOLDERS = 4096
+# The disk has so much to do at a time, while more comes.
+AHEAD_BYTES = 8 << 20
 
 
 class PosixVolume:
@@ -258,10 +260,14 @@ class PosixVolume:
 
     def _copy(self, key: str, stream: Readable, descriptor: int) -> Stored:
         """The bytes on the disk; flushed where hashing has yet to catch up, so that both are done at once."""
+        begun = 0
         with Hashing() as hashing:
             for block in hashing.blocks(stream):
                 with self._told(key, writing=True):
                     _write(descriptor, block)
+                if hashing.size_bytes - begun >= AHEAD_BYTES:
+                    start_writing(descriptor, begun, hashing.size_bytes - begun)
+                    begun = hashing.size_bytes
             if hashing.size_bytes > INLINE_BYTES:
                 with self._told(key, writing=True):
                     os.fdatasync(descriptor)

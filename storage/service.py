@@ -8,7 +8,7 @@ object without a row, which scrub.py finds, and never a row that promises bytes 
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from functools import partial
-from typing import BinaryIO, Protocol, runtime_checkable
+from typing import BinaryIO
 
 from storage.checksums import Expected, Readable, Stored
 from storage.errors import ObjectNotFound, OutOfSpace, VolumeUnavailable
@@ -141,13 +141,6 @@ def _labelled(label: Callable[[Stored, str], bytes], volume: str, stored: Stored
     return label(stored, volume)
 
 
-@runtime_checkable
-class _Seekable(Protocol):
-    def seekable(self) -> bool: ...
-    def tell(self) -> int: ...
-    def seek(self, offset: int, /) -> int: ...
-
-
 class _Watched:
     """A stream that knows whether anything was read from it."""
 
@@ -162,14 +155,15 @@ class _Watched:
 
 def _position(stream: Readable) -> int | None:
     """Where a seekable stream stands; None for others."""
-    return stream.tell() if isinstance(stream, _Seekable) and stream.seekable() else None
+    seekable = getattr(stream, "seekable", None)
+    return stream.tell() if seekable is not None and seekable() else None  # type: ignore[attr-defined]
 
 
 def _rewind(stream: Readable, start: int | None, watched: _Watched) -> bool:
     """Bring the stream back to where it stood; False if that cannot be done."""
     if not watched.touched:
         return True
-    if start is None or not isinstance(stream, _Seekable):
+    if start is None:
         return False
-    stream.seek(start)
+    stream.seek(start)  # type: ignore[attr-defined]  # it is: it had a position
     return True

@@ -9,7 +9,6 @@ import io
 import logging
 import socket
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -39,6 +38,7 @@ from storage.ngas.status import MEDIA_TYPE, Element, date_text, write_document
 from storage.objects import ObjectService
 from storage.web.authorizer import Authorizer, challenges
 from storage.web.bodies import SMALL_BYTES, BodyBroken, ClientGone, Incoming, Outgoing, Pipe, fed, raw, send_whole
+from storage.web.threads import Threads
 
 log = logging.getLogger(__name__)
 
@@ -71,9 +71,9 @@ def ngas_app(service: ObjectService, authorizer: Authorizer, settings: NgasSetti
 class _App:
     def __init__(self, node: Node) -> None:
         self._node = node
-        self._executor = ThreadPoolExecutor(node.settings.threads, "ngas")
+        self._threads = Threads(node.settings.threads, "ngas")
         # Of their own: they are held for as long as a body takes to come, which is the sender's affair.
-        self._large = ThreadPoolExecutor(node.settings.threads, "ngas-body")
+        self._large = Threads(node.settings.threads, "ngas-body")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
@@ -102,8 +102,7 @@ class _App:
         """The answer's head and first page, with as few trips to threads as can be."""
         first = await incoming.page(SMALL_BYTES)
         if incoming.ended:
-            loop = asyncio.get_running_loop()
-            return await loop.run_in_executor(self._executor, self._work, request, io.BytesIO(first))
+            return await self._threads.run(self._work, request, io.BytesIO(first))
 
         def work(body: Pipe) -> _Made:
             return self._work(request, body)
@@ -199,7 +198,7 @@ class _App:
             return
         await send({"type": "http.response.start", "status": made.status, "headers": head})
         try:
-            await made.rest.send(made.page, receive, send, self._executor, stall_s=self._node.settings.stall_s)
+            await made.rest.send(made.page, receive, send, self._threads, stall_s=self._node.settings.stall_s)
         except (ClientGone, TimeoutError):
             return
         except StorageError as error:

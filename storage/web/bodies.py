@@ -1,21 +1,23 @@
 """Bodies between the event loop and the threads that block: in with a bounded pipe, out by pages with look-ahead.
 
-A trip to a thread costs about a tenth of a millisecond, so small bodies make one, and large ones move by pages.
+A trip to a thread costs, so small bodies make one, and large ones move by pages.
 """
 
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterator
-from concurrent.futures import Executor
+from collections.abc import Callable, Iterator
 from threading import Condition
 from typing import Any, TypeVar
 
 from starlette.types import Message, Receive, Send
 
+from storage.checksums import BLOCK_BYTES
+from storage.web.threads import Threads
+
 SMALL_BYTES = 1 << 20
 """Up to this a body is held in memory whole."""
-PAGE_BYTES = 512 << 10
+PAGE_BYTES = BLOCK_BYTES
 PIPE_BYTES = 4 << 20
 PACE_BYTES = 64 << 10
 LINGER_BYTES = 8 << 20
@@ -47,18 +49,11 @@ class Incoming:
         self.size_bytes = 0
         self.ended = False
 
-    async def pages(self, page_bytes: int) -> AsyncIterator[bytes]:
-        """Pages of about page_bytes, the last one smaller; BodyBroken, ClientGone."""
-        while not self.ended:
-            page = await self.page(page_bytes)
-            if page:
-                yield page
-
     async def page(self, page_bytes: int) -> bytes:
-        """What comes next, at least page_bytes unless the body ends before."""
+        """What comes next, at least page_bytes unless the body ends before. BodyBroken, ClientGone."""
         pieces, size = [], 0
         while size < page_bytes and not self.ended:
-            piece = await self._paced()
+            piece = await self.piece()
             pieces.append(piece)
             size += len(piece)
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
@@ -71,8 +66,8 @@ class Incoming:
                 while not self.ended:
                     await self._piece()
 
-    async def _paced(self) -> bytes:
-        """At least 64 KiB, or what there is to the end, within stall_s."""
+    async def piece(self) -> bytes:
+        """What comes next, as it comes: at least 64 KiB, or what there is to the end. BodyBroken, ClientGone."""
         pieces, size = [], 0
         try:
             async with asyncio.timeout(self._stall_s):
@@ -157,19 +152,18 @@ class Pipe:
         self._room.set()
 
 
-async def fed(incoming: Incoming, first: bytes, work: Callable[[Pipe], T], executor: Executor) -> T:
+async def fed(incoming: Incoming, first: bytes, work: Callable[[Pipe], T], threads: Threads) -> T:
     """Do the work on a thread, which reads the body while it comes. first: what of it came already.
 
     What the work raises comes out of here, at once; what broke the body is raised to the work, and here.
     """
-    loop = asyncio.get_running_loop()
-    pipe = Pipe(loop)
+    pipe = Pipe(asyncio.get_running_loop())
 
     async def pump() -> None:
         try:
             if not first or await pipe.put(first):
-                async for page in incoming.pages(PAGE_BYTES):
-                    if not await pipe.put(page):
+                while not incoming.ended:
+                    if (piece := await incoming.piece()) and not await pipe.put(piece):
                         return
         except BaseException as error:
             pipe.end(error if isinstance(error, BodyBroken | ClientGone) else ClientGone())
@@ -177,7 +171,7 @@ async def fed(incoming: Incoming, first: bytes, work: Callable[[Pipe], T], execu
         pipe.end()
 
     pumping = asyncio.create_task(pump())
-    working = loop.run_in_executor(executor, work, pipe)
+    working = threads.run(work, pipe)
     try:
         return await asyncio.shield(working)
     finally:
@@ -193,28 +187,32 @@ async def fed(incoming: Incoming, first: bytes, work: Callable[[Pipe], T], execu
 class Outgoing:
     """The pages of an answer's body, made on threads, one ahead of what the client takes.
 
-    blocks: closed at the end, if it has a close, whatever ends it.
+    blocks: closed at the end, if it has a close, whatever ends it. size_bytes: of all of them, where it is known: then
+    nobody asks for more after the last.
     """
 
-    def __init__(self, blocks: Iterator[bytes], page_bytes: int = PAGE_BYTES) -> None:
-        self._blocks, self._page_bytes = blocks, page_bytes
+    def __init__(self, blocks: Iterator[bytes], size_bytes: int | None = None, page_bytes: int = PAGE_BYTES) -> None:
+        self._blocks, self._left, self._page_bytes = blocks, size_bytes, page_bytes
 
     def page(self) -> tuple[bytes, bool]:
         """The next page, and whether there is more; blocking. After the last the blocks are closed."""
         pieces: list[bytes] = []
-        size = 0
+        size, more = 0, True
         try:
-            while size < self._page_bytes:
+            while more and size < self._page_bytes:
                 piece = next(self._blocks, None)
-                if piece is None:
-                    self.close()
-                    return b"".join(pieces), False
-                pieces.append(piece)
-                size += len(piece)
+                if piece is not None:
+                    pieces.append(piece)
+                    size += len(piece)
+                more = piece is not None and size != self._left
         except BaseException:
             self.close()
             raise
-        return b"".join(pieces), True
+        if self._left is not None:
+            self._left -= size
+        if not more:
+            self.close()
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces), more
 
     def close(self) -> None:
         """Let go of what is read; blocking, and may be called twice."""
@@ -222,22 +220,20 @@ class Outgoing:
         if close is not None:
             close()
 
-    async def send(self, page: bytes, receive: Receive, send: Send, executor: Executor, *, stall_s: float) -> None:
+    async def send(self, page: bytes, receive: Receive, send: Send, threads: Threads, *, stall_s: float) -> None:
         """Send this page and all after it. Raises ClientGone, TimeoutError (the client takes nothing), and whatever
         reading raises; then the connection must break."""
-        loop = asyncio.get_running_loop()
         leaving = asyncio.create_task(_left(receive))
         coming: asyncio.Future[tuple[bytes, bool]] | None = None
         more = True
         try:
             while more:
-                coming = loop.run_in_executor(executor, self.page)
+                coming = threads.run(self.page)
                 async with asyncio.timeout(stall_s):
                     await send({"type": "http.response.body", "body": page, "more_body": True})
-                await asyncio.wait((coming, leaving), return_when=asyncio.FIRST_COMPLETED)
+                page, more = await asyncio.shield(coming)
                 if leaving.done():
                     raise ClientGone
-                page, more = coming.result()
             async with asyncio.timeout(stall_s):
                 await send({"type": "http.response.body", "body": page, "more_body": False})
         finally:
@@ -245,7 +241,7 @@ class Outgoing:
             if coming is not None and not coming.done():
                 await asyncio.wait((coming,))
             if more:
-                await asyncio.shield(loop.run_in_executor(executor, self.close))
+                await asyncio.shield(threads.run(self.close))
 
 
 async def _left(receive: Receive) -> None:

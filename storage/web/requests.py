@@ -28,6 +28,8 @@ _NO_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 # RFC 3230 and RFC 9530 name them so, in any case.
 _DIGESTS = {"sha-256": ("sha256", 32), "md5": ("md5", 16), "crc32c": ("crc32c", 4)}
+# Made once: json.dumps makes another for each document.
+_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -265,7 +267,7 @@ def container_document(held: Container) -> dict[str, Any]:
 
 def packed(document: Any) -> bytes:
     """JSON, compact."""
-    return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
+    return _ENCODER.encode(document).encode()
 
 
 def json_headers(body: bytes, extra: Mapping[str, str] | None = None) -> Headers:

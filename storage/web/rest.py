@@ -5,12 +5,10 @@ catalogue and disk, and one answer. What a request means is in requests.py, what
 how large bodies move in bodies.py, uploads that can be taken up again in tus.py.
 """
 
-import asyncio
 import io
 import json
 import logging
-from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import Executor, ThreadPoolExecutor
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
@@ -47,6 +45,7 @@ from storage.web.requests import (
     whole_number,
 )
 from storage.web.settings import WebSettings
+from storage.web.threads import Threads
 from storage.web.tus import VERSION as TUS_VERSION
 from storage.web.tus import Uploads
 from storage.web.versions import place, representation, written_headers
@@ -70,9 +69,9 @@ class StoreApp:
 
     def __init__(self, service: ObjectService, authorizer: Authorizer, settings: WebSettings) -> None:
         self._service, self._authorizer, self._settings = service, authorizer, settings
-        self._threads: Executor = ThreadPoolExecutor(settings.threads, "store")
+        self._threads = Threads(settings.threads, "store")
         # Of their own: they are held for as long as a body takes to come, which is the sender's affair.
-        self._large: Executor = ThreadPoolExecutor(settings.threads, "store-body")
+        self._large = Threads(settings.threads, "store-body")
         self._uploads = None if settings.uploads is None else Uploads(service, authorizer, settings)
         self._documents = _Documents(service, authorizer)
 
@@ -115,17 +114,14 @@ class StoreApp:
                 case "PUT":
                     await self._put(request, rest, body, send)
                 case "DELETE":
-                    status, headers, told = await self._on_thread(self._delete, request, file_id_of(rest))
+                    status, headers, told = await self._threads.run(self._delete, request, file_id_of(rest))
                     await send_whole(send, status, headers, told)
                 case _:
                     raise _not_allowed(word, rest)
         else:
             told = b"" if request.method in ("GET", "HEAD", "DELETE") else await _document(body)
-            found = await self._on_thread(self._documents.answer, request, word, rest, told)
+            found = await self._threads.run(self._documents.answer, request, word, rest, told)
             await self._send(found, request, receive, send)
-
-    async def _on_thread(self, work: Callable[..., Any], *arguments: Any) -> Any:
-        return await asyncio.get_running_loop().run_in_executor(self._threads, partial(work, *arguments))
 
     async def _send(self, found: Whole | Streamed, request: Request, receive: Receive, send: Send) -> None:
         if len(found) == 3:
@@ -142,7 +138,7 @@ class StoreApp:
     # --- reading
 
     async def _get(self, request: Request, path: bytes, receive: Receive, send: Send) -> None:
-        await self._send(await self._on_thread(self._read, request, path), request, receive, send)
+        await self._send(await self._threads.run(self._read, request, path), request, receive, send)
 
     def _read(self, request: Request, path: bytes) -> Whole | Streamed:
         """Who asks, what for, which part, and its first page: all that blocks, in one trip."""
@@ -159,7 +155,7 @@ class StoreApp:
         elsewhere = self._elsewhere(held, headers)
         if elsewhere is not None:
             return elsewhere
-        outgoing = Outgoing(self._blocks(held, told))
+        outgoing = Outgoing(self._blocks(held, told), int(headers["content-length"]))
         page, more = outgoing.page()
         return told.status, raw(headers), outgoing, page, more
 
@@ -205,13 +201,13 @@ class StoreApp:
             )
         if put.size_bytes is not None and put.size_bytes <= SMALL_BYTES:
             content = await body.page(SMALL_BYTES + 1)
-            written = await self._on_thread(self._store, put, io.BytesIO(content), True)
+            written = await self._threads.run(self._store, put, io.BytesIO(content), True)
         else:
             # Whoever may not write, or asks for what does not hold, hears of it before sending much.
-            await self._on_thread(self._admit, put)
+            await self._threads.run(self._admit, put)
             first = await body.page(SMALL_BYTES)
             if body.ended:
-                written = await self._on_thread(self._store, put, io.BytesIO(first), False)
+                written = await self._threads.run(self._store, put, io.BytesIO(first), False)
             else:
                 written = await fed(body, first, partial(self._store_pipe, put), self._large)
         status, headers, told = _written(written)
@@ -557,7 +553,7 @@ def _listing(listed: Iterator[ObjectVersion], limit: int) -> Iterator[bytes]:
 
 
 def _streamed(media_type: str, blocks: Any) -> Streamed:
-    outgoing = Outgoing(iter(blocks), 64 << 10)
+    outgoing = Outgoing(iter(blocks), page_bytes=64 << 10)
     page, more = outgoing.page()
     headers = {"content-type": media_type, "cache-control": "no-cache"}
     if not more:

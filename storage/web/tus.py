@@ -13,7 +13,6 @@ asks again is told so. An upload whose bytes are all there and which could not b
 finished by an empty PATCH.
 """
 
-import asyncio
 import base64
 import binascii
 import contextlib
@@ -27,7 +26,6 @@ import secrets
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import Executor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -55,6 +53,7 @@ from storage.web.requests import (
     whole_number,
 )
 from storage.web.settings import WebSettings
+from storage.web.threads import Threads
 from storage.web.versions import written_headers
 
 VERSION = "1.0.0"
@@ -112,7 +111,7 @@ class Uploads:
         self._swept = float("-inf")
 
     async def answer(
-        self, request: Request, rest: bytes, body: Incoming, send: Send, threads: Executor, large: Executor
+        self, request: Request, rest: bytes, body: Incoming, send: Send, threads: Threads, large: Threads
     ) -> None:
         """Everything under /store/v1/uploads. large: for what takes as long as a body does."""
         try:
@@ -123,16 +122,15 @@ class Uploads:
             if request.headers.get("tus-resumable") != VERSION:
                 raise Refused(412, f"uploads go by tus {VERSION}: send Tus-Resumable", {"tus-version": VERSION})
             request.known()
-            loop = asyncio.get_running_loop()
             match method, bool(rest):
                 case "POST", False:
-                    status, headers = await loop.run_in_executor(threads, self._create, request)
+                    status, headers = await threads.run(self._create, request)
                 case "HEAD", True:
-                    status, headers = await loop.run_in_executor(threads, self._head, request, rest)
+                    status, headers = await threads.run(self._head, request, rest)
                 case "DELETE", True:
-                    status, headers = await loop.run_in_executor(threads, self._end, request, rest)
+                    status, headers = await threads.run(self._end, request, rest)
                 case "PATCH", True:
-                    await loop.run_in_executor(threads, self._admit, request, rest)
+                    await threads.run(self._admit, request, rest)
                     status, headers = await fed(body, b"", partial(self._patch, request, rest), large)
                 case _:
                     raise Refused(405, "this method is not taken here", {"allow": METHODS})
