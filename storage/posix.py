@@ -33,6 +33,7 @@ LABEL = "user.uraniborg"
 # No such attributes here (a tmpfs of old), or not so large: ext4 keeps all of a file's in 4 KiB.
 _NO_ATTRIBUTE = {errno.ENOTSUP, errno.E2BIG, errno.ENOSPC, errno.ERANGE}
 RESERVE_BYTES = 256 << 20
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _KNOWN_FOLDERS = 4096
 # The disk has so much to do at a time, while more comes.
@@ -345,12 +346,29 @@ class PosixVolume:
 
     def _open(self, key: str) -> tuple[int, int]:
         with self._told(key):
-            descriptor = os.open(self._path(key), os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+            try:
+                descriptor = self._below(key)
+            except NotADirectoryError:
+                self._path(key)  # says so if it is a link
+                raise
             found = os.fstat(descriptor)
         if not stat.S_ISREG(found.st_mode):
             os.close(descriptor)
             raise ObjectNotFound(f"{self._say(key)} is not there")
         return descriptor, found.st_size
+
+    def _below(self, key: str) -> int:
+        """The key's file, open to be read: folder by folder, none of which may be a link."""
+        *above, name = check_key(key).split("/")
+        folder = os.open(self._objects, _FOLDER)
+        try:
+            for segment in above:
+                inner = os.open(segment, _FOLDER, dir_fd=folder)
+                os.close(folder)
+                folder = inner
+            return os.open(name, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=folder)
+        finally:
+            os.close(folder)
 
     def _walk(self, folder: Path, above: str, prefix: str, after: str) -> Iterator[Entry]:
         with self._told(above):
