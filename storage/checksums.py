@@ -15,7 +15,7 @@ import crc32c
 
 from storage.errors import ChecksumMismatch
 
-BLOCK_BYTES = 512 << 10
+BLOCK_BYTES = 1 << 20
 QUEUE_BLOCKS = 8
 # Below this a thread would cost more than it saves.
 INLINE_BYTES = 1 << 20
