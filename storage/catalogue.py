@@ -413,16 +413,6 @@ def copies_on(connection: Connection, volume: str) -> Iterator[ObjectVersion]:
     return (_object(row, (_copy(row),)) for row in rows)
 
 
-def totals(connection: Connection) -> dict[str, tuple[int, int]]:
-    """Copies and bytes on record, by volume."""
-    statement = (
-        select(copy.c.volume, func.count(), func.coalesce(func.sum(_o.size_bytes), 0))
-        .join_from(copy, stored_object)
-        .group_by(copy.c.volume)
-    )
-    return {volume: (int(count), int(size)) for volume, count, size in connection.execute(statement)}
-
-
 def _copies(connection: Connection, object_id: int, volumes: Sequence[str], key: str) -> tuple[Copy, ...]:
     rows = [{"object_id": object_id, "volume": name, "key": key} for name in volumes]
     made = connection.execute(insert(copy).values(rows).returning(*_COPY_COLUMNS))

@@ -569,6 +569,7 @@ def _plain(value: Any) -> Any:
 def _status_lines(found: StoreStatus) -> Iterator[str]:
     for volume in found.volumes:
         yield _volume_line(volume)
+    yield f"counted {found.counted:%Y-%m-%d %H:%M} UTC; what is marked and what was verified longest ago are as of now"
     for run in found.runs:
         counts = ", ".join(f"{number} {kind}" for kind, number in run.detail["found"].items()) or "no findings"
         seen = f"{run.detail['objects']} objects in {run.detail['seconds']} s"

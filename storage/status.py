@@ -11,25 +11,14 @@ from storage import rounds
 from storage.errors import StorageError
 from storage.model import VolumeState
 from storage.objects import ObjectService
+from storage.totals import Totals, totals
 from storage.volume import Kind, Volume
 
 FINDINGS = 100
 
-# One question of the whole table, by its narrow columns: 10^7 copies take seconds, so it is asked seldom.
-_ON_RECORD = text(
-    """
-    SELECT c.volume, c.state, count(*) AS copies, coalesce(sum(o.size_bytes), 0) AS size_bytes,
-           count(*) FILTER (WHERE c.verified IS NULL) AS unverified, min(c.verified) AS oldest
-    FROM store.copy c JOIN store.object o USING (object_id)
-    GROUP BY c.volume, c.state
-    """
-)
-_VERIFIED = text(
-    """
-    SELECT (date_trunc('day', verified AT TIME ZONE 'UTC'))::date AS day, count(*) AS copies
-    FROM store.copy WHERE state = 'ok' AND verified >= now() - make_interval(days => :days) GROUP BY 1 ORDER BY 1
-    """
-)
+# Both from an index that is short, or of which the first entry is enough: true now, whenever the rest was counted.
+_MARKED = text("SELECT volume, state, count(*) FROM store.copy WHERE state <> 'ok' GROUP BY volume, state")
+_OLDEST = text("SELECT min(verified) FROM store.copy WHERE volume = :volume AND state = 'ok'")
 # Each from the end of the index by kind and time.
 _RUNS = text(
     """
@@ -46,10 +35,10 @@ _RUNS = text(
 
 @dataclass(frozen=True, slots=True)
 class VolumeStatus:
-    """A volume. answers: None, or what is wrong. copies: by state; size_bytes: of all on record.
+    """A volume. problem: None, or what is wrong. copies: by state; size_bytes: of all on record.
 
-    oldest_verified: when the sound copy that was verified longest ago was; unverified: those never verified since they
-    were written. configured: it is in the settings, not only on record.
+    oldest_verified: when the sound copy that was verified longest ago was; unverified: sound ones never verified since
+    they were written. configured: it is in the settings, not only on record.
     """
 
     name: str
@@ -79,9 +68,13 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class StoreStatus:
-    """The store as it is now. findings: copies that are marked, at most FINDINGS of them, one line each."""
+    """The store as it is now, but for sound copies, bytes and those never verified, which are of the moment `counted`
+    (UTC). findings: copies that are marked, at most FINDINGS of them, one line each. verified_by_day: sound copies by
+    the day (UTC) on which they were verified last, of the past totals.DAYS, without days that have none."""
 
+    counted: datetime
     volumes: tuple[VolumeStatus, ...]
+    verified_by_day: dict[str, int]
     runs: tuple[Run, ...]
     findings: tuple[str, ...]
 
@@ -99,12 +92,16 @@ class StoreStatus:
         return {**asdict(self), "is_sound": self.is_sound}
 
 
-def store_status(service: ObjectService) -> StoreStatus:
-    """Ask catalogue and volumes. Raises CatalogueUnavailable; a volume that does not answer is told as such."""
+def store_status(service: ObjectService, *, wait: bool = True) -> StoreStatus:
+    """Ask catalogue and volumes. Raises CatalogueUnavailable; a volume that does not answer is told as such.
+
+    wait: whether to wait where what takes long is to be counted anew (totals.totals).
+    """
     rows = service.volumes()
     ours = {volume.name: volume for volume in service.store.volumes}
+    counted = totals(service.engine, wait=wait)
     with service.engine.connect() as connection:
-        recorded = _recorded(connection)
+        recorded = _recorded(connection, counted)
         runs = last_runs(connection)
         marked = rounds.faulty(connection, FINDINGS)
     found = []
@@ -127,7 +124,7 @@ def store_status(service: ObjectService) -> StoreStatus:
                 **recorded.get(name, {"copies": {}, "size_bytes": 0, "unverified": 0, "oldest_verified": None}),
             )
         )
-    return StoreStatus(tuple(found), runs, tuple(_lines(marked)))
+    return StoreStatus(counted.moment, tuple(found), counted.by_day(), runs, tuple(_lines(marked)))
 
 
 def last_runs(connection: Connection) -> tuple[Run, ...]:
@@ -135,19 +132,19 @@ def last_runs(connection: Connection) -> tuple[Run, ...]:
     return tuple(Run(row.detail["process"], row.event_time, row.detail) for row in connection.execute(_RUNS))
 
 
-def verified_by_day(connection: Connection, days: int) -> list[tuple[str, int]]:
-    """How many copies were verified last on each of the past days (UTC), oldest first; not of days without any."""
-    return [(row.day.isoformat(), int(row.copies)) for row in connection.execute(_VERIFIED, {"days": days})]
-
-
-def _recorded(connection: Connection) -> dict[str, dict[str, Any]]:
+def _recorded(connection: Connection, counted: Totals) -> dict[str, dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {}
-    for row in connection.execute(_ON_RECORD):
-        one = found.setdefault(row.volume, {"copies": {}, "size_bytes": 0, "unverified": 0, "oldest_verified": None})
-        one["copies"][row.state] = int(row.copies)
-        one["size_bytes"] += int(row.size_bytes)
-        if row.state == "ok":
-            one["unverified"], one["oldest_verified"] = int(row.unverified), row.oldest
+    for name, (_, size_bytes) in counted.by_volume().items():
+        sound = [each for each in counted.counted if each.volume == name and each.state == "ok"]
+        found[name] = {
+            "copies": {"ok": sum(each.copies for each in sound)} if sound else {},
+            "size_bytes": size_bytes,
+            "unverified": sum(each.unverified for each in sound),
+            "oldest_verified": connection.scalar(_OLDEST, {"volume": name}),
+        }
+    for name, state, copies in connection.execute(_MARKED):
+        if name in found:
+            found[name]["copies"][state] = int(copies)
     return found
 
 

@@ -14,6 +14,7 @@ from sqlalchemy import (
     Identity,
     Index,
     Integer,
+    Interval,
     MetaData,
     Table,
     Text,
@@ -105,6 +106,8 @@ Index(
     stored_object.c.file_id,
     postgresql_where=stored_object.c.container_id.is_not(None),
 )
+# Removals that may be unfinished.
+Index("object_removed_idx", stored_object.c.object_id, postgresql_where=stored_object.c.removed.is_not(None))
 
 # Where an object's bytes lie, or should lie.
 copy = Table(
@@ -120,8 +123,8 @@ copy = Table(
     CheckConstraint("state IN ('ok', 'pending', 'missing', 'corrupt')", name="state"),
 )
 Index("copy_volume_key_key", copy.c.volume, copy.c.key, unique=True)
-# Which copy of a volume was verified longest ago: scrub's order.
-Index("copy_volume_verified_idx", copy.c.volume, copy.c.verified.nulls_first())
+# Which sound copy of a volume was verified longest ago: scrub's order.
+Index("copy_sound_idx", copy.c.volume, copy.c.verified.nulls_first(), postgresql_where=copy.c.state == "ok")
 # Few are not as they should be.
 Index("copy_state_idx", copy.c.state, copy.c.volume, postgresql_where=copy.c.state != "ok")
 
@@ -138,6 +141,16 @@ volume = Table(
     CheckConstraint("kind IN ('posix', 's3')", name="kind"),
     CheckConstraint("state IN ('online', 'readonly', 'draining', 'offline')", name="state"),
     CheckConstraint("capacity_bytes >= 0 AND watermark_bytes >= 0", name="bytes"),
+)
+
+# What takes long to count, as it was a while ago (totals.py).
+counted = Table(
+    "counted",
+    metadata,
+    Column("what", Text, primary_key=True),
+    Column("moment", DateTime(timezone=True), nullable=False, comment="when it was counted"),
+    Column("took", Interval, nullable=False),
+    Column("detail", JSONB, nullable=False),
 )
 
 # Who is sent what comes in, as QARCHIVE of NGAS.

@@ -154,7 +154,7 @@ class ArchiveMetrics(Collector):
         with engines.writer.connect() as writer, engines.reader.connect() as reader:
             found = [_connections(writer, reader), _queries(reader), _jobs(writer), *_files(writer)]
             found += _events(writer)
-        status = store_status(self._archive.objects)
+        status = store_status(self._archive.objects, wait=False)
         return True, [*found, *_on_record(status), *_runs(status)]
 
     def _store(self) -> tuple[bool, list[Metric]]:
@@ -231,6 +231,11 @@ def _on_record(status: StoreStatus) -> list[Metric]:
     size = gauge("bytes", "Bytes of objects on record.")
     unverified = gauge("unverified_copies", "Sound copies that were never read again since they were written.")
     oldest = gauge("oldest_verified_timestamp_seconds", "When the copy unread for longest was read, Unix time.")
+    counted = GaugeMetricFamily(
+        "uraniborg_store_counted_timestamp_seconds",
+        "When sound copies, bytes and unverified copies were counted, Unix time.",
+        value=status.counted.timestamp(),
+    )
     for volume in status.volumes:
         name = (volume.name,)
         objects.add_metric(name, sum(volume.copies.values()))
@@ -240,7 +245,7 @@ def _on_record(status: StoreStatus) -> list[Metric]:
             copies.add_metric((volume.name, state), number)
         if volume.oldest_verified is not None:
             oldest.add_metric(name, volume.oldest_verified.timestamp())
-    return [objects, copies, size, unverified, oldest]
+    return [counted, objects, copies, size, unverified, oldest]
 
 
 def _runs(status: StoreStatus) -> list[Metric]:

@@ -19,7 +19,7 @@ from archive.holdings.tables import arc
 from archive.jobs import queue
 from archive.settings import MiB
 from archive.sphere.sphere import Sphere
-from storage.catalogue import totals
+from storage import rounds
 from storage.errors import VolumeUnavailable
 
 WORKING_SCHEMAS = ("arc", "store", "acl", "uws", "tap_schema")
@@ -62,7 +62,7 @@ def make_volumes(archive: OpenedArchive) -> None:
     """Make the store's volumes, but none a second time: what has rows and is not there is a disk to be mounted."""
     settings = archive.settings
     with archive.engines.writer.connect() as connection:
-        held = totals(connection)
+        held = [name for name in volume_names(settings) if rounds.objects_of(connection, name, most=1)]
     for name in volume_names(settings):
         if name not in held:
             volume(settings, name, create=True)

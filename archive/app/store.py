@@ -155,6 +155,8 @@ def prepare(archive: OpenedArchive) -> None:
         with archive.engines.owner.begin() as connection:
             connection.execute(CreateSchema(tables.SCHEMA, if_not_exists=True))
             tables.metadata.create_all(connection)
+            for index in (each for table in tables.metadata.tables.values() for each in table.indexes):
+                index.create(connection, checkfirst=True)  # of a table that was there, newer than it
         grant(archive.engines, published=(), working=(tables.SCHEMA,), creatable=())
         _make_token(archive.operator_token_path)
     make_volumes(archive)

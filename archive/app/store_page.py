@@ -10,9 +10,9 @@ from archive.app.insiders import insiders_only
 from archive.app.opened import OpenedArchive
 from archive.portal.pages import Pages
 from archive.vo.routes import PlainRoute, provided
-from storage.status import StoreStatus, store_status, verified_by_day
+from storage.status import StoreStatus, store_status
+from storage.totals import DAYS
 
-DAYS = 30
 BAR_WIDTH, HEIGHT = 20, 120
 
 
@@ -22,15 +22,13 @@ def store_router(archive: OpenedArchive) -> APIRouter:
     @router.get("/store", dependencies=[Depends(insiders_only)], include_in_schema=False)
     def store(pages: Annotated[Pages, provided(Pages)]) -> HTMLResponse:
         """Volumes, copies, what is wrong, when copies were read last; for insiders only."""
-        status = store_status(archive.objects)
-        with archive.engines.writer.connect() as connection:
-            verified = dict(verified_by_day(connection, DAYS))
+        status = store_status(archive.objects, wait=False)
         today = datetime.now(UTC).date()
         days = [(today - timedelta(days=ago)).isoformat() for ago in reversed(range(DAYS))]
         told = {
             "status": status,
             "totals": _totals(status),
-            "bars": _bars([(day, verified.get(day, 0)) for day in days]),
+            "bars": _bars([(day, status.verified_by_day.get(day, 0)) for day in days]),
         }
         answer = pages.html("store.html", told)
         answer.headers["Cache-Control"] = "no-store"

@@ -24,6 +24,7 @@ from storage.ngas.settings import NgasSettings
 from storage.ngas.status import Element, date_text
 from storage.objects import ObjectService
 from storage.tables import event
+from storage.totals import totals
 from storage.web.authorizer import Action, Authorizer
 
 log = logging.getLogger(__name__)
@@ -31,8 +32,7 @@ log = logging.getLogger(__name__)
 State = Literal["ONLINE", "OFFLINE"]
 STATE_KIND = "ngas"
 STATE_KNOWN_S = 2.0
-# Counting is of all copies: it may take a hundredth of the time.
-COUNT_AGAIN_S, COUNT_SHARE = 30.0, 100
+COUNT_AGAIN_S = 30.0
 MAX_PROGRESS = 1_000
 OCTETS = "application/octet-stream"
 MAX_MEDIA_TYPE = 255
@@ -78,7 +78,7 @@ class Node:
         self.service, self.authorizer, self.settings = service, authorizer, settings
         self._state: tuple[float, State] = (0.0, "ONLINE")
         self._rows: tuple[float, dict[str, VolumeRow]] = (0.0, {})
-        self._counted_s, self._counting_s = 0.0, 0.0
+        self._counted_s = 0.0
         self._totals: dict[str, tuple[int, int]] = {}
         self._counting = Lock()
         self._progress: OrderedDict[str, Progress] = OrderedDict()
@@ -201,14 +201,10 @@ class Node:
 
     def totals(self) -> Mapping[str, tuple[int, int]]:
         """Files and bytes by volume, as counted not long ago."""
-        age_s = time.monotonic() - self._counted_s
-        if age_s > max(COUNT_AGAIN_S, COUNT_SHARE * self._counting_s) and self._counting.acquire(blocking=False):
+        if time.monotonic() - self._counted_s > COUNT_AGAIN_S and self._counting.acquire(blocking=False):
             try:
-                began_s = time.monotonic()
-                with self.service.engine.connect() as connection:
-                    self._totals = catalogue.totals(connection)
+                self._totals = totals(self.service.engine, wait=False).by_volume()
                 self._counted_s = time.monotonic()
-                self._counting_s = self._counted_s - began_s
             finally:
                 self._counting.release()
         return self._totals

@@ -7,7 +7,7 @@ from sqlalchemy import Engine, delete
 from sqlalchemy.schema import CreateSchema
 
 from archive.database.roles import grant
-from storage.tables import container, event, metadata, stored_object, volume
+from storage.tables import container, counted, event, metadata, stored_object, volume
 from tests.databases import Postgres
 
 
@@ -26,6 +26,6 @@ def catalogue_writer(database: Postgres) -> Iterator[Engine]:
 def writer(catalogue_writer: Engine) -> Engine:
     """The same, emptied for each test."""
     with catalogue_writer.begin() as connection:
-        for table in (event, stored_object, container, volume):
+        for table in (event, stored_object, container, volume, counted):
             connection.execute(delete(table))
     return catalogue_writer

@@ -10,7 +10,9 @@ from pathlib import Path
 import httpx
 import psutil
 import pytest
+from sqlalchemy import inspect
 
+from storage.tables import metadata
 from tests.databases import Postgres
 from tests.live import PROGRAM, ROOT, database_environment, free_port
 from tests.served import wait_until
@@ -22,6 +24,12 @@ def test_a_node_makes_what_it_needs_serves_survives_kill_9_and_ends_when_told(
     postgres: Postgres, tmp_path: Path
 ) -> None:
     fresh, port, data_dir = postgres.fresh_database(), free_port(), tmp_path / "data"
+    with fresh.engines() as engines, engines.owner.begin() as connection:
+        # What a release left that had fewer tables and indexes.
+        connection.exec_driver_sql("CREATE SCHEMA store")
+        metadata.create_all(connection)
+        connection.exec_driver_sql("DROP TABLE store.counted")
+        connection.exec_driver_sql("DROP INDEX store.copy_sound_idx")
     url = f"http://127.0.0.1:{port}"
     words = ["store", "serve", "--port", str(port), "--workers", "1", "--data-dir", str(data_dir)]
     environment = {**os.environ, **database_environment(fresh.urls)}
@@ -51,6 +59,8 @@ def test_a_node_makes_what_it_needs_serves_survives_kill_9_and_ends_when_told(
         with fresh.engines() as engines, engines.owner.connect() as connection:
             schemas = connection.exec_driver_sql("SELECT nspname FROM pg_namespace").scalars().all()
             assert "store" in schemas and not {"arc", "acl", "uws"} & set(schemas)
+            found = inspect(connection)
+            assert found.has_table("counted", "store") and found.has_index("copy", "copy_sound_idx", "store")
     finally:
         process.send_signal(signal.SIGTERM)
         assert process.wait(60) == 0

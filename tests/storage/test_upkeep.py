@@ -11,9 +11,9 @@ from pathlib import Path
 import procrastinate
 import pytest
 from procrastinate.testing import InMemoryConnector
-from sqlalchemy import Engine, text, update
+from sqlalchemy import Engine, func, select, text, update
 
-from storage import catalogue
+from storage import catalogue, rounds, totals
 from storage.errors import CopyNeeded, VolumeUnavailable
 from storage.evict import CacheRule, evict
 from storage.findings import Pace, tallied
@@ -24,9 +24,10 @@ from storage.posix import PosixVolume
 from storage.reconcile import reconcile
 from storage.replicate import Policy, drain, replicate
 from storage.scrub import scrub
-from storage.status import store_status, verified_by_day
-from storage.tables import copy
+from storage.status import store_status
+from storage.tables import copy, counted
 from storage.upkeep import PROCESSES, Upkeep, run_job
+from tests.served import wait_until
 from tests.storage.disks import content, copies_of, file_of, flip, put, service_on
 
 pytestmark = pytest.mark.parametrize("postgres", ["embedded"], indirect=True)
@@ -227,14 +228,13 @@ def test_each_process_runs_as_a_job_is_told_in_the_feed_and_counted_in_the_statu
         run_job(three, upkeep, process)
     with three.engine.begin() as connection:
         told = [event for event in catalogue.read_events(connection) if event.kind in ("verified", "upkeep")]
-        days = verified_by_day(connection, 7)
     assert [event.detail["process"] for event in told] == ["scrub", "reconcile", "replicate"]
     assert told[0].detail["objects"] == 2 and told[0].detail["open"] == 1 and "corrupt" in told[0].detail["examples"][0]
     status = store_status(three)
     assert not status.is_sound and "corrupt  g version 1" in status.findings[0]
     one = next(volume for volume in status.volumes if volume.name == "one")
     assert one.copies == {"ok": 1, "corrupt": 1} and one.size_bytes == 2000 and one.unverified == 0
-    assert sum(number for _, number in days) == 1
+    assert sum(status.verified_by_day.values()) == 1
     assert {run.process: run.detail["open"] for run in status.runs}["scrub"] == 1
     # What cannot be mended is not told again and again.
     for process in PROCESSES:
@@ -242,6 +242,79 @@ def test_each_process_runs_as_a_job_is_told_in_the_feed_and_counted_in_the_statu
     with three.engine.begin() as connection:
         again = [event for event in catalogue.read_events(connection) if event.kind in ("verified", "upkeep")]
     assert [event.detail["process"] for event in again[len(told) :]] == ["scrub", "reconcile"]
+
+
+def test_what_takes_long_to_count_is_kept_with_its_moment_and_counted_anew_in_time(
+    three: ObjectService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def sound(*, wait: bool = True) -> int:
+        return sum(volume.copies.get("ok", 0) for volume in store_status(three, wait=wait).volumes)
+
+    def a_day_passes() -> None:
+        with three.engine.begin() as connection:
+            connection.execute(update(counted).values(moment=counted.c.moment - timedelta(days=1)))
+
+    held = put(three, "f", b"x" * 1000, copies=2)
+    assert sound() == 2
+    put(three, "g", b"y" * 1000)
+    assert sound() == 3, "what is quick to count is counted each time"
+    monkeypatch.setattr(totals, "QUICK", timedelta(0))
+    monkeypatch.setattr(totals, "SHARE", 1e6)
+    first = store_status(three)
+    assert sound() == 3
+    put(three, "h", b"z" * 1000)
+    three.report(held, held.copies[0], "missing", "a test says so")
+    again = store_status(three)
+    assert again.counted == first.counted and again.volumes[0].size_bytes == 2000
+    assert again.volumes[0].copies == {"ok": 2, "missing": 1} and not again.is_sound, "what is marked is of now"
+    a_day_passes()
+    assert sound() == 3 and store_status(three).counted > first.counted
+    put(three, "i", b"z")
+    a_day_passes()
+    assert sound(wait=False) == 3, "nobody waits for it"
+    wait_until(lambda: sound(wait=False) == 4)
+    monkeypatch.undo()
+    a_day_passes()
+    assert sound() == 4
+    with three.engine.connect() as connection:
+        assert connection.scalar(select(func.count()).select_from(counted)) == 0, "quick to count again"
+
+
+def test_those_who_ask_at_once_have_it_counted_once(three: ObjectService, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(totals, "QUICK", timedelta(0))
+    monkeypatch.setattr(totals, "SHARE", 1e6)
+    put(three, "f", b"x")
+    told: list[totals.Totals] = []
+    asking = [threading.Thread(target=lambda: told.append(totals.totals(three.engine))) for _ in range(4)]
+    for each in asking:
+        each.start()
+    for each in asking:
+        each.join(30)
+    assert len(told) == 4 and len({each.moment for each in told}) == 1
+    assert told[0].by_volume() == {"one": (1, 1)}
+
+
+def test_scrub_is_given_what_was_never_read_then_the_longest_unread_and_no_more_than_is_due(
+    three: ObjectService,
+) -> None:
+    for number in range(6):
+        put(three, f"f{number}", bytes([number]))
+    with three.engine.begin() as connection:
+        now = rounds.now(connection)
+        for number, days in ((0, 40), (1, 50), (2, 10), (3, 60)):
+            found = three.stat(f"f{number}").object_id
+            read = update(copy).where(copy.c.object_id == found)
+            connection.execute(read.values(verified=now - timedelta(days=days)))
+        connection.execute(update(copy).where(copy.c.object_id == three.stat("f3").object_id).values(state="corrupt"))
+    with three.engine.connect() as connection:
+        before = now - timedelta(days=30)
+
+        def due(most: int, but: tuple[int, ...] = ()) -> list[str]:
+            return [each.file_id for each in rounds.due_copies(connection, "one", before, most, but=but)]
+
+        assert set(due(2)) == {"f4", "f5"}
+        assert due(10)[2:] == ["f1", "f0"]
+        assert due(10, (three.stat("f1").object_id,))[2:] == ["f0"]
 
 
 def test_jobs_have_their_times_and_their_queue_and_stop_when_they_are_told(
