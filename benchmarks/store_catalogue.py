@@ -22,7 +22,7 @@ from pathlib import Path
 
 import psutil
 import psycopg
-from helpers import SEED, in_turns, machine, show, show_turns, timed
+from helpers import SEED, in_turns, show, show_turns, timed
 from psycopg import sql
 from sqlalchemy import Connection, text
 from sqlalchemy.schema import AddConstraint, DropConstraint
@@ -36,6 +36,7 @@ from storage import rounds, tables
 from storage.replicate import PAGE, Policy
 from storage.scrub import BATCH
 from storage.status import store_status
+from storage.totals import totals
 from uraniborg import metadata
 
 MAKERS = 2
@@ -155,8 +156,8 @@ def look_up(archive: OpenedArchive, objects: int) -> None:
 
 
 def listing(archive: OpenedArchive, objects: int) -> None:
-    process, rows = psutil.Process(), []
-    for prefix, title in (("muse/", "an instrument"), ("muse/2020/06/", "a month"), ("", "all")):
+    process, rows, month = psutil.Process(), [], name(objects // 10 * 5 + 2)[0][: len("muse/2020/06/")]
+    for prefix, title in (("muse/", "an instrument"), (month, "a month"), ("", "all")):
         first = timed(lambda prefix=prefix: list(islice(archive.objects.files(prefix), 1_000)))  # type: ignore[misc]
         before = peak = process.memory_info().rss
         began, seen = time.perf_counter(), 0
@@ -176,11 +177,15 @@ def planning(archive: OpenedArchive, objects: int) -> Iterator[tuple[str, Callab
     good = ["posix", "two"]
     policy = Policy(copies=2)
     lacking = partial(rounds.lacking, copies=policy.copies, sites=policy.sites, good=good)
+    with archive.engines.writer.connect() as connection:
+        read = rounds.due_copies(connection, "two", NOW, BATCH)
+    batch = [(each.object_id, each.copies[0].key) for each in read]
     middle = f"{1_700_000_000_000 + objects // 2 * 37:012x}"
     middle = f"{middle[:5]}/{middle[5:8]}/{middle}"
     yield "scrub: next batch, never read", lambda c: rounds.due_copies(c, "posix", due, BATCH)
     yield "scrub: next batch, read once", lambda c: rounds.due_copies(c, "two", NOW, BATCH)
     yield "scrub: none is due", lambda c: rounds.due_copies(c, "two", all_read, BATCH)
+    yield "scrub: a batch marked as read", lambda c: rounds.mark_verified(c, "two", batch)
     yield "reconcile, evict, drain: first page", lambda c: rounds.objects_of(c, "posix")
     yield "reconcile, evict, drain: a page in the middle", lambda c: rounds.objects_of(c, "posix", after=middle)
     yield "replicate: first page", lambda c: lacking(c, 0)
@@ -200,7 +205,8 @@ def asked(archive: OpenedArchive, objects: int) -> None:
         rows.append([title, *(f"{each:.3f}" for each in seconds)])
     metrics = ArchiveMetrics(archive, look_again_s=0)
     whole: dict[str, Callable[[], object]] = {
-        "store status, the page /store": lambda: store_status(archive.objects),
+        "all copies counted; what was kept of it": lambda: totals(archive.engines.writer),
+        "store status, the page /store": lambda: store_status(archive.objects, wait=False),
         "/metrics": lambda: deque(metrics.collect(), 0),
         "volumes at start": lambda: make_volumes(archive),
     }
@@ -212,13 +218,12 @@ def asked(archive: OpenedArchive, objects: int) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--objects", type=int, default=10_000_000)
-    parser.add_argument("--folder", type=Path, help="where a temporary folder is made; --keep: the data folder itself")
-    parser.add_argument("--keep", action="store_true", help="leave it there, and use what is there already")
+    parser.add_argument("--kept", type=Path, help="a folder that stays, and is used again; else a temporary one")
     chosen = parser.parse_args()
-    if chosen.keep and chosen.folder:
-        measure(chosen.folder, chosen.objects)
+    if chosen.kept:
+        measure(chosen.kept, chosen.objects)
         return
-    with tempfile.TemporaryDirectory(prefix="uraniborg-bench-", dir=chosen.folder) as folder:
+    with tempfile.TemporaryDirectory(prefix="uraniborg-bench-") as folder:
         measure(Path(folder), chosen.objects)
 
 
@@ -234,7 +239,6 @@ def measure(folder: Path, objects: int) -> None:
         look_up(archive, objects)
         listing(archive, objects)
         asked(archive, objects)
-        print(machine())
 
 
 if __name__ == "__main__":

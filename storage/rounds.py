@@ -68,12 +68,12 @@ def due_copies(
         .join_from(copy, stored_object)
         .where(copy.c.volume == volume, copy.c.state == _OK, _o.removed.is_(None))
         .where(copy.c.object_id.not_in(list(but)))
+        .order_by(copy.c.verified.nulls_first())
     )
     # Two ranges of one index: asked for as one, all that is not due would be looked at to find that nothing is.
     found = _versions(connection, wanted.where(copy.c.verified.is_(None)).limit(most))
     if len(found) < most:
-        older = wanted.where(copy.c.verified < before).order_by(copy.c.verified)
-        found += _versions(connection, older.limit(most - len(found)))
+        found += _versions(connection, wanted.where(copy.c.verified < before).limit(most - len(found)))
     return found
 
 
