@@ -15,6 +15,7 @@ ids kept as the order would not. A row that is visible though its xid is not bel
 come from there, is committed, and gets its number too.
 """
 
+import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -40,8 +41,8 @@ from storage.tables import container, copy, event, stored_object, volume
 
 # One key of PostgreSQL's advisory locks, ours by choice ("feed" in ASCII).
 _FEED_LOCK = 0x66656564
-# And the seed of a family of them, one a file_id ("file").
-_FILE_LOCK = 0x66696C65
+# And of a family of them, one a file_id.
+_FILE_LOCK = b"file"
 
 _o = stored_object.c
 # In the order of the fields of ObjectVersion and Copy.
@@ -72,8 +73,7 @@ _BY_KEY = _WITH_COPIES.format(
     """  # noqa: S608 (our own names)
 )
 _TAKE = f"""
-    WITH locked AS MATERIALIZED (SELECT pg_advisory_xact_lock(hashtextextended(%(file_id)s, {_FILE_LOCK}))),
-    newest AS MATERIALIZED (
+    WITH newest AS MATERIALIZED (
         SELECT version, sha256, size_bytes, removed FROM store.object
         WHERE file_id = %(file_id)s ORDER BY version DESC LIMIT 1
     ),
@@ -83,11 +83,12 @@ _TAKE = f"""
     ),
     made AS (
         INSERT INTO store.object (file_id, version, container_id, size_bytes, media_type, sha256, md5, crc32c, created)
-        SELECT %(file_id)s, coalesce(n.version, 0) + 1, coalesce(%(container_id)s, (SELECT container_id FROM placed)),
+        SELECT %(file_id)s, coalesce(%(number)s::int, n.version + 1, 1),
+               coalesce(%(container_id)s, (SELECT container_id FROM placed)),
                %(size_bytes)s, %(media_type)s, %(sha256)s, %(md5)s, %(crc32c)s, clock_timestamp()
-        FROM locked LEFT JOIN newest n ON true
-        WHERE n.version IS NULL OR n.removed IS NOT NULL OR n.sha256 <> %(sha256)s OR n.size_bytes <> %(size_bytes)s
-        ON CONFLICT (file_id, version) DO NOTHING
+        FROM (VALUES (1)) AS one LEFT JOIN newest n ON true
+        WHERE %(number)s::int IS NOT NULL
+           OR n.version IS NULL OR n.removed IS NOT NULL OR n.sha256 <> %(sha256)s OR n.size_bytes <> %(size_bytes)s
         RETURNING {_NAMES}
     ),
     copied AS (
@@ -193,9 +194,14 @@ def has_event(connection: Connection, kind: str, file_id: str, version: int) -> 
 # --- objects and their copies
 
 
+def file_lock(file_id: str) -> int:
+    """The advisory lock under which versions of this file are made and removed; two files may share one."""
+    return int.from_bytes(hashlib.blake2b(file_id.encode(), digest_size=8, key=_FILE_LOCK).digest(), signed=True)
+
+
 def lock_file(connection: Connection, file_id: str) -> None:
     """Until the transaction ends, nobody else makes, or removes, a version of this file."""
-    connection.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(file_id, _FILE_LOCK))))
+    connection.execute(select(func.pg_advisory_xact_lock(file_lock(file_id))))
 
 
 def next_version(connection: Connection, file_id: str) -> int:
@@ -244,36 +250,26 @@ def take_version(
     volume, key: where its bytes are about to be seen. container_id: None: where the file's newest version is.
     number: that of the version, if another site has given it; VersionConflict if other bytes have it.
 
-    Under lock_file, in one question: what was read before the lock was had shows in the unique number, and is asked
-    again.
+    In a transaction that holds file_lock() since before its first question.
     """
-    told = {
-        "file_id": file_id, "container_id": container_id, "media_type": media_type, "size_bytes": stored.size_bytes,
-        "sha256": stored.sha256, "md5": stored.md5, "crc32c": stored.crc32c,
-    }  # fmt: skip
     if number is not None:
-        lock_file(connection, file_id)
         found = find_version(connection, file_id, number, removed=True)
-        if found is None:
-            recorded = insert(stored_object).values(version=number, **told).returning(*_OBJECT_COLUMNS)
-            made = ObjectVersion(*connection.execute(recorded).one())
-            detail = {"sha256": made.sha256, "size_bytes": made.size_bytes, "volumes": [volume]}
-            append_event(connection, "archived", file_id, number, detail)
-            return replace(made, copies=_copies(connection, made.object_id, [volume], key))
-        if (found.sha256, found.size_bytes) != (stored.sha256, stored.size_bytes):
-            raise VersionConflict(
-                f"{file_id} version {number} has other bytes here: SHA-256 {found.sha256}, not {stored.sha256}"
-            )
-        return None
-    told |= {"volume": volume, "key": key}
-    while True:
-        row = execute(connection, _TAKE, told).fetchone()
-        if row is not None:
-            *_, created, _ = row
-            return _object(row, (Copy(volume, key, "ok", None, created),))
-        newest = find_version(connection, file_id, removed=True)
-        if newest and not newest.removed and (newest.sha256, newest.size_bytes) == (stored.sha256, stored.size_bytes):
+        if found is not None:
+            if (found.sha256, found.size_bytes) != (stored.sha256, stored.size_bytes):
+                raise VersionConflict(
+                    f"{file_id} version {number} has other bytes here: SHA-256 {found.sha256}, not {stored.sha256}"
+                )
             return None
+    told = {
+        "file_id": file_id, "number": number, "container_id": container_id, "media_type": media_type,
+        "size_bytes": stored.size_bytes, "sha256": stored.sha256, "md5": stored.md5, "crc32c": stored.crc32c,
+        "volume": volume, "key": key,
+    }  # fmt: skip
+    row = execute(connection, _TAKE, told).fetchone()
+    if row is None:
+        return None
+    *_, created, _ = row
+    return _object(row, (Copy(volume, key, "ok", None, created),))
 
 
 def further_copies(connection: Connection, version: ObjectVersion, volumes: Sequence[str], key: str) -> ObjectVersion:

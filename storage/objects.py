@@ -44,7 +44,7 @@ from storage.model import (
 )
 from storage.reading import Fault, ReadStream
 from storage.service import ObjectStore
-from storage.sessions import Sessions
+from storage.sessions import CatalogueSessions
 from storage.volume import Volume, new_key
 
 log = logging.getLogger(__name__)
@@ -78,7 +78,7 @@ class ObjectService:
     """
 
     def __init__(self, store: ObjectStore, engine: Engine, *, site: str = SITE, copies: int = 1) -> None:
-        self._store, self._engine, self._sessions = store, engine, Sessions(engine)
+        self._store, self._engine, self._sessions = store, engine, CatalogueSessions(engine)
         self._site, self._copies = site, copies
         self._known: tuple[float, dict[str, VolumeRow]] = (0.0, {})
 
@@ -146,7 +146,7 @@ class ObjectService:
                 written, former = filing.record(kept)
                 filing.commit()
         except _Unchanged as unchanged:
-            filing.end()
+            filing.end(unchanged=True)
             return Written("unchanged", unchanged.version)
         except BaseException:
             filing.end()
@@ -251,7 +251,10 @@ class ObjectService:
         """What is on record of a version, by default the newest that was not removed, with its copies."""
         check_file_id(file_id)
         with _told():
-            return self._sessions.ask(lambda connection: self._found(connection, file_id, version))
+            found = self._sessions.ask(lambda connection: catalogue.find_version(connection, file_id, version))
+        if found is None:
+            raise _not_there(file_id, version)
+        return found
 
     def holds(self, file_id: str, version: int, sha256: str) -> bool:
         """Whether these bytes are this version here, with a sound copy; or were, and have been removed."""
@@ -525,7 +528,7 @@ class _Filing:
 
     def __init__(
         self,
-        sessions: Sessions,
+        sessions: CatalogueSessions,
         file_id: str,
         key: str,
         media_type: str | None,
@@ -545,9 +548,9 @@ class _Filing:
     def label(self, stored: Stored, volume: str) -> bytes:
         """Take the file's next number, for bytes on this volume; _Unchanged if its newest version has these bytes."""
         self.end()  # where the first volume failed after it had asked
-        connection = self._connection = self._sessions.begin()
+        self.outcome = "created"
+        connection = self._connection = self._sessions.begin(catalogue.file_lock(self._file_id))
         if self._condition is not None:
-            catalogue.lock_file(connection, self._file_id)
             self._condition(catalogue.find_version(connection, self._file_id))
         if self._container_id is not None and catalogue.find_container(connection, self._container_id) is None:
             raise ContainerNotFound(f"there is no container {self._container_id}")
@@ -580,11 +583,13 @@ class _Filing:
         self.committing = True
         self._connection.commit()
 
-    def end(self) -> None:
-        """Give the connection back; what was not committed is rolled back."""
+    def end(self, *, unchanged: bool = False) -> None:
+        """Give the connection back; what was not committed is rolled back. unchanged: that is nothing."""
         connection, self._connection = self._connection, None
         if connection is not None:
             try:
+                if unchanged:
+                    connection.commit()  # psycopg would forget its prepared statements with a rollback
                 self._sessions.give_back(connection)
             except DBAPIError as error:
                 log.warning("the catalogue's connection could not be given back: %s", error.orig)

@@ -176,7 +176,7 @@ class _App:
         return _Made(told.status, _head(MEDIA_TYPE, len(body), headers or {}), body)
 
     def _data(self, data: Data) -> _Made:
-        outgoing = Outgoing(data.blocks)
+        outgoing = Outgoing(data.blocks, data.size_bytes)
         page, more = outgoing.page()
         return _Made(
             data.status, _head(data.media_type, data.size_bytes, data.headers), page, outgoing if more else None

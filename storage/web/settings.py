@@ -11,7 +11,7 @@ class WebSettings:
     """What an operator decides about the faces.
 
     largest_bytes: of an object. stall_s: seconds in which the next 64 KiB of a body must come, and a client must take
-    the next 512 KiB of an answer. threads: at work for small requests, and as many for large bodies.
+    the next 1 MiB of an answer. threads: at work for small requests, and as many for large bodies.
     redirect: whole objects on S3 volumes are answered with a signed URL (302), good for signed_s seconds: they are then
     not verified on their way. accel_prefix: for nginx, the internal location under which it finds VOLUME/KEY of posix
     volumes (X-Accel-Redirect); they are not verified either.
