@@ -93,18 +93,19 @@ class Bucket:
         return f"object {key} of volume {self.name}"
 
     @contextmanager
-    def told(self, key: str, token: str = "") -> Iterator[None]:
+    def told(self, key: str, token: str = "", *, claims: bool = False) -> Iterator[None]:
         """The server's errors in the store's words.
 
         token: of the put under way. A request whose answer was lost is sent again, and is then refused because of its
-        own first try: no error, if the object there bears the token.
+        own first try: no error, if the object there (claims: its claim) bears the token.
         """
         try:
             yield
         except ClientError as error:
             code = error.response.get("Error", {}).get("Code", "unknown")
             status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-            if status in {404, 412} and token and self._bears(key, token):
+            place = self.claim(key) if claims else self.target(key)
+            if status in {404, 412} and token and self._bears(key, token, place):
                 return
             raise self._in_our_words(key, str(code), int(status)) from error
         except BotoCoreError as error:
@@ -112,11 +113,12 @@ class Bucket:
                 f"{self.say(key)}: {self.endpoint_url or 'AWS'} cannot be reached ({type(error).__name__}); try later"
             ) from error
 
-    def _bears(self, key: str, token: str) -> bool:
+    def _bears(self, key: str, token: str, place: dict[str, str]) -> bool:
         try:
-            found = self.client.head_object(**self.target(key))
-        except (BotoCoreError, ClientError):
-            return False  # not known to be ours: the first error is the one to tell
+            with self.told(key):
+                found = self.client.head_object(**place)
+        except ObjectNotFound:
+            return False
         return bool(found.get("Metadata", {}).get("put") == token)
 
     def _in_our_words(self, key: str, code: str, status: int) -> StorageError:

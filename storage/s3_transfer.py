@@ -111,7 +111,7 @@ class Upload:
         """
         bucket, claim = self._bucket, self._bucket.claim(self._key)
         try:
-            with bucket.told(self._key):
+            with bucket.told(self._key, self._token, claims=True):
                 bucket.client.put_object(**claim, Body=b"", IfNoneMatch="*", Metadata={"put": self._token})
         except ObjectExists:
             raise ObjectExists(f"{bucket.say(self._key)} is being put by another; take a new key") from None

@@ -130,6 +130,25 @@ def test_a_crash_between_parts_is_invisible_and_the_janitor_ends_it(object_store
     assert client.list_multipart_uploads(Bucket=bucket).get("Uploads", []) == []
 
 
+def test_a_put_whose_claim_was_sent_twice_because_its_answer_was_lost_is_one_put(
+    object_store: ObjectStoreServer, bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    volume, key, data = volume_on(object_store, bucket), new_key(), random.Random(5).randbytes(6 * MIB)
+    send, claims = volume._bucket.client.put_object, list[str]()
+
+    def send_claims_twice(**asked: Any) -> Any:
+        if asked["Key"].startswith(".claims/"):
+            claims.append(asked["Key"])
+            send(**asked)
+        return send(**asked)
+
+    monkeypatch.setattr(volume._bucket.client, "put_object", send_claims_twice)
+    volume.put(key, io.BytesIO(data))
+    assert claims == [f".claims/{key}"] and volume.janitor(grace_s=0) == 0
+    with volume.open(key) as stream:
+        assert stream.read() == data
+
+
 @pytest.fixture
 def own_server() -> Iterator[ObjectStoreServer]:
     folder = Path(tempfile.mkdtemp(prefix="weed-"))
