@@ -31,7 +31,7 @@ from storage.checksums import Expected, Readable
 from storage.errors import ChecksumMismatch, StorageError
 from storage.ngas.answers import Answer, Told
 from storage.ngas.node import Node, Progress, is_media_type
-from storage.ngas.request import PLACEHOLDER, PULLED, Refused, Request, base_name, said
+from storage.ngas.request import PLACEHOLDER, PULLED, Refused, Request, base_name, said, split_uri
 from storage.ngas.settings import below
 from storage.objects import Written
 
@@ -197,7 +197,7 @@ def _pulled(node: Node, uri: str) -> Iterator[tuple[Readable, int | None]]:
     if not uri.startswith(PULLED):
         raise Refused(f"a file that is pulled has a URI (file:, http:, https:), and {uri[:80]!r} is none")
     if uri.startswith("file:"):
-        path = _allowed_path(unquote(urlsplit(uri).path), tuple(_folders(node.settings.pull_prefixes)))
+        path = _allowed_path(unquote(split_uri(uri).path), tuple(_folders(node.settings.pull_prefixes)))
         if path is None or not path.is_file():
             raise Refused(f"there is no file {uri[:200]}, or the settings do not allow it")
         with path.open("rb") as file:

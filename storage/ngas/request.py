@@ -110,17 +110,18 @@ def checked_pattern(pattern: str) -> str:
 def base_name(name: str) -> str:
     """The last segment of a name, or of a URL's path, or of the file_id that a URL asks another NGAS for."""
     if name.startswith(PULLED):
-        name = _file_id_in(name) or unquote(_split(name).path)
+        name = _file_id_in(name) or unquote(split_uri(name).path)
     return PurePosixPath(name).name
 
 
 def _file_id_in(uri: str) -> str | None:
     if not uri.startswith(PULLED):
         return None
-    return dict(parse_qsl(_split(uri).query, max_num_fields=MAX_PARAMETERS)).get("file_id")
+    return dict(parse_qsl(split_uri(uri).query, max_num_fields=MAX_PARAMETERS)).get("file_id")
 
 
-def _split(uri: str) -> SplitResult:
+def split_uri(uri: str) -> SplitResult:
+    """The parts of a URI; Refused for what is none."""
     try:
         return urlsplit(uri)
     except ValueError:

@@ -2,13 +2,12 @@
 
 from dataclasses import replace
 from datetime import UTC, datetime
-from urllib.parse import urlsplit
 
 from storage.ngas import queries
 from storage.ngas.answers import Answer, Told
 from storage.ngas.node import Node
 from storage.ngas.queries import FILTER, Subscription
-from storage.ngas.request import Refused, Request, checked_pattern, said
+from storage.ngas.request import Refused, Request, checked_pattern, said, split_uri
 from storage.ngas.settings import below
 
 MAX_THREADS = 8
@@ -18,7 +17,7 @@ PRIORITY = 10
 def subscribe(node: Node, request: Request) -> Answer:
     """SUBSCRIBE: have files that come in from start_date (now) on pushed to a URL that the settings allow."""
     url = request.needed("url")
-    parts = urlsplit(url)
+    parts = split_uri(url)
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.username is not None or parts.fragment:
         raise Refused(f"Invalid parameter: url is that of an http or https server, without a user: {url[:200]!r}")
     if below(url, node.settings.deliver_prefixes) is None:
