@@ -1,11 +1,26 @@
 """Clearing up after what was cut off: puts that never ended, removals that did not come to their end."""
 
+import logging
 from collections.abc import Iterator
 
 from storage import rounds
 from storage.errors import StorageError
 from storage.findings import Finding, Pace
 from storage.objects import ObjectService
+from storage.service import ObjectStore
+
+log = logging.getLogger(__name__)
+
+
+def clear_after_death(store: ObjectStore) -> None:
+    """Clear the staging of posix volumes when a process starts: there a file's lock tells the dead from the living, and
+    nothing wants a grace."""
+    for volume in store.volumes:
+        if volume.kind == "posix":
+            try:
+                volume.janitor(grace_s=0)
+            except StorageError as error:
+                log.warning("the staging of volume %s is not cleared: %s", volume.name, error)
 
 
 def janitor(service: ObjectService, *, grace_s: float, pace: Pace | None = None) -> Iterator[Finding]:

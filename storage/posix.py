@@ -245,13 +245,9 @@ class PosixVolume:
     @contextmanager
     def _staged(self, key: str) -> Iterator[tuple[int, Path]]:
         """A new file in staging, open to be written, which is gone from there at the end."""
-        staging = self._staging / f"{secrets.token_hex(16)}.part"
         with self._told(key, writing=True):
-            descriptor = os.open(staging, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o640)
+            descriptor, staging = _hold(self._staging)
         try:
-            with self._told(key):
-                # Held while we live, so that the janitor can tell a running put from a dead one.
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             yield descriptor, staging
         finally:
             # What was stored stays stored, and what failed keeps its own error: a name left over is the janitor's.
@@ -437,6 +433,21 @@ class _Reading:
 
     def __del__(self) -> None:
         self.close()
+
+
+def _hold(folder: Path) -> tuple[int, Path]:
+    """A new file, locked while we live: so the janitor can tell a running put from a dead one."""
+    while True:
+        staging = folder / f"{secrets.token_hex(16)}.part"
+        descriptor = os.open(staging, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o640)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            if os.fstat(descriptor).st_nlink:  # else the janitor was faster
+                return descriptor, staging
+        except OSError:
+            os.close(descriptor)
+            raise
+        os.close(descriptor)
 
 
 def _attach(descriptor: int, label: bytes) -> bool:

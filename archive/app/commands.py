@@ -15,6 +15,7 @@ from archive.database.doctor import Finding, examine
 from archive.database.embedded import EmbeddedServer
 from archive.holdings import published
 from storage.errors import StorageError
+from storage.janitor import clear_after_death
 
 
 def _server_options(function: Callable[..., None]) -> Callable[..., None]:
@@ -59,6 +60,7 @@ def serve_command(
 @click.pass_obj
 def worker_command(context: Context) -> None:
     """Run jobs until told to stop: one process of those that `serve` starts, for another machine."""
+    clear_after_death(context.archive.store)
     context.run_jobs(context.archive)
 
 

@@ -17,6 +17,7 @@ from archive.app.context import Context
 from archive.app.supervisor import ChildSpec, Chore, Supervisor
 from archive.settings import PREFIX, Settings
 from archive.vo.errors import ConfigurationError
+from storage.janitor import clear_after_death
 
 log = logging.getLogger(__name__)
 FOLDER_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"  # prometheus_client reads it when it is imported
@@ -90,6 +91,7 @@ def run_web(context: Context, descriptor: int | None) -> None:
     """One web process: the application on an open socket, or on one of its own."""
     settings = context.settings
     listening = socket.socket(fileno=descriptor) if descriptor is not None else _listen(settings)
+    clear_after_death(context.archive.store)
     uvicorn.Server(server_config(settings, context.create_app(settings, context.archive))).run(sockets=[listening])
 
 

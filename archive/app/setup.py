@@ -67,10 +67,10 @@ def make_volumes(archive: OpenedArchive) -> None:
         if name not in held:
             volume(settings, name, create=True)
     chosen = {each.name: each for each in settings.store.volumes}
-    with contextlib.suppress(VolumeUnavailable):  # it is on record from when it was there
-        for each in archive.store.volumes:
-            further = chosen.get(each.name)
-            place = further or settings.store
+    for each in archive.store.volumes:
+        further = chosen.get(each.name)
+        place = further or settings.store
+        with contextlib.suppress(VolumeUnavailable):  # it is on record from when it was there
             archive.objects.register(
                 each.name,
                 site=further.site if further else None,

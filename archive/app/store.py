@@ -28,6 +28,7 @@ from archive.settings import Settings
 from archive.vo.errors import ConfigurationError
 from storage import tables
 from storage.commands import Node
+from storage.janitor import clear_after_death
 from storage.ngas.app import ngas_app
 from storage.ngas.settings import NgasSettings
 from storage.web.authorizer import Authorizer, TokenAuthorizer
@@ -131,6 +132,7 @@ class StoreNode(Node):
         from storage.web import node  # counts its requests where the environment says from the moment it is imported
 
         archive, sockets = self._context.archive, [socket.socket(fileno=each) for each in descriptors]
+        clear_after_death(archive.store)
         authorizer, chosen = authorizer_of(archive), ngas_settings(archive.settings, self._version)
         app = node.NodeApp(
             archive.objects,
