@@ -3,12 +3,14 @@
 Small forms run with all tests; the long ones, marked slow, by `make faults`.
 """
 
+import fcntl
 import hashlib
 import io
 import os
 import random
 import shutil
 import signal
+import struct
 import subprocess
 import sys
 import tempfile
@@ -42,6 +44,7 @@ from storage.volume import Volume
 from tests.object_store import ObjectStoreServer
 from tests.storage import writer as writing
 from tests.storage.disks import content, file_of, put, service_on
+from tests.storage.line import Line
 from tests.storage.writer import CLIENTS, SEAMS
 
 EMBEDDED = pytest.mark.parametrize("postgres", ["embedded"], indirect=True)
@@ -338,6 +341,35 @@ def loop_disk(folder: Path, size_mib: int) -> Iterator[Path]:
         subprocess.run(["umount", str(place)], check=True)
 
 
+def cut_power(place: Path) -> None:
+    """The disk is gone in mid-write, and with it what it was not told to flush (ext4's EXT4_IOC_SHUTDOWN)."""
+    shutdown, without_the_log = 0x8004587D, 2
+    descriptor = os.open(place, os.O_RDONLY)
+    try:
+        fcntl.ioctl(descriptor, shutdown, struct.pack("I", without_the_log))
+    finally:
+        os.close(descriptor)
+
+
+def fail(place: Path) -> None:
+    """The file system finds an error in itself and goes read-only, whoever is writing."""
+    subprocess.run(["mount", "-o", "remount,errors=remount-ro", str(place)], check=True)
+    device = place.stat().st_dev
+    name = Path(f"/sys/dev/block/{os.major(device)}:{os.minor(device)}").resolve().name
+    Path(f"/sys/fs/ext4/{name}/trigger_fs_error").write_text("a test")
+
+
+def mount_again(place: Path) -> None:
+    """As after a restart of the machine: what the disk was not told to flush is not there."""
+    until = time.monotonic() + 60
+    while subprocess.run(["umount", str(place)], capture_output=True, check=False).returncode:  # it may be in use
+        assert time.monotonic() < until
+    image = place.with_name("disk.img")
+    checked = subprocess.run(["e2fsck", "-p", str(image)], capture_output=True, text=True, check=False)
+    assert checked.returncode in (0, 1), checked.stdout
+    subprocess.run(["mount", "-o", "loop", str(image), str(place)], check=True)
+
+
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     with loop_disk(tmp_path, 16) as place:
@@ -401,6 +433,28 @@ def test_a_disk_that_goes_read_only_while_it_is_written_loses_nothing(
     held = [archiving.service.stat(file_id).copies[0].volume for file_id in archiving.acknowledged]
     assert {"small", "other"} == set(held)
     archiving.check()
+
+
+@pytest.mark.fault
+@pytest.mark.parametrize("times", [1, pytest.param(10, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("die", [cut_power, fail])
+@EMBEDDED
+def test_a_disk_that_dies_while_it_is_written_has_all_that_it_acknowledged_when_it_is_back(
+    writer: Engine, tmp_path: Path, die: Callable[[Path], None], times: int
+) -> None:
+    with loop_disk(tmp_path, 64) as place:
+        archiving = Archiving(on(writer, PosixVolume(place, "small", create=True, reserve_bytes=0)))
+        try:
+            for _ in range(times):
+                archiving.outlive(lambda: die(place), lambda: mount_again(place))
+        finally:
+            archiving.stop()
+        assert {type(error) for error in archiving.failures} == {VolumeUnavailable}
+        archiving.check()
+        subprocess.run(["umount", str(place)], check=True)
+        beneath = list(place.iterdir())
+        subprocess.run(["mount", "-o", "loop", str(place.with_name("disk.img")), str(place)], check=True)
+        assert beneath == [], "while the disk was away nothing was written where it had been"
 
 
 @pytest.mark.fault
@@ -475,3 +529,32 @@ def test_an_s3_server_killed_while_files_come_in_loses_nothing_that_was_acknowle
     finally:
         server.kill()
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.mark.fault
+@pytest.mark.slow
+@pytest.mark.parametrize("size", [20_000, 6 * MIB])  # one request, and a multipart upload
+@EMBEDDED
+def test_an_s3_server_that_is_slow_stalls_and_loses_answers_loses_nothing_that_was_acknowledged(
+    writer: Engine, object_store: ObjectStoreServer, size: int
+) -> None:
+    with Line(object_store.ports[0]) as line:
+        volume = S3Volume(
+            name="bucket", endpoint_url=f"http://127.0.0.1:{line.port}", bucket=object_store.bucket(),
+            access_key=object_store.access_key, secret_key=object_store.secret_key, part_bytes=5 * MIB,
+            attempts=2, connect_timeout_s=1, read_timeout_s=3,
+        )  # fmt: skip
+        archiving = Archiving(on(writer, volume), size=size)
+        try:
+            line.delay_s = 0.02
+            archiving.more(20)
+            assert archiving.failures == []
+            archiving.outlive(line.stall, line.go_on)
+            line.delay_s, line.loses = 0.0, 0.2
+            archiving.more(100)
+        finally:
+            line.go_on()
+            line.loses = 0.0
+            archiving.stop()
+        assert {type(error) for error in archiving.failures} == {VolumeUnavailable}
+        archiving.check()

@@ -108,6 +108,7 @@ def test_other_bytes_make_the_next_version_and_the_same_ones_make_none(make: Mak
     assert kept(service) == 3
 
 
+@pytest.mark.fault
 def test_eight_writers_of_one_file_at_once_lose_nothing(make: Make) -> None:
     """Ten rounds: 80 acknowledged, versions 1 to 8 of each, every content there once."""
     service, line = make(), threading.Barrier(8)
@@ -129,6 +130,7 @@ def test_eight_writers_of_one_file_at_once_lose_nothing(make: Make) -> None:
     assert all(content(service, file_id, version) == data for file_id, version, data in told)
 
 
+@pytest.mark.fault
 def test_eight_files_of_one_name_at_once_are_eight_contents(make: Make) -> None:
     service = make()
     names = [f"night {number}/image.fits" for number in range(8)]

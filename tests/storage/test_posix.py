@@ -1,6 +1,7 @@
 """What is special to a volume on a disk: crashes, full disks, links, lost mounts."""
 
 import errno
+import fcntl
 import hashlib
 import io
 import os
@@ -244,6 +245,23 @@ def test_the_janitor_clears_what_a_killed_put_left_and_spares_one_that_runs(root
     assert files_below(root) == []
 
 
+def test_a_put_whose_file_the_janitor_takes_before_it_is_locked_takes_another(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    volume, cleared = PosixVolume(root, create=True), list[int]()
+    real = fcntl.flock
+
+    def flock(descriptor: int, how: int) -> None:
+        if not cleared:
+            cleared.append(0)
+            cleared.append(volume.janitor(grace_s=0))
+        real(descriptor, how)
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    volume.put("a/b", io.BytesIO(b"bytes"))
+    assert cleared == [0, 1] and files_below(root) == [root / "objects" / "a" / "b"]
+
+
 KEEP_PUTTING = """
     import io, sys
     from pathlib import Path
@@ -262,11 +280,13 @@ KEEP_PUTTING = """
 @pytest.mark.fault
 def test_whatever_was_acknowledged_before_a_kill_is_there_and_sound(root: Path) -> None:
     volume, acknowledged = PosixVolume(root, create=True), {}
-    for moment_s in (0.9, 1.0, 1.13, 1.27):
+    for moment_s in (0.0, 0.1, 0.23, 0.37):
         child = run_python(KEEP_PUTTING, root)
+        assert child.stdout is not None
+        first = child.stdout.readline()  # it is at work
         time.sleep(moment_s)
         child.send_signal(signal.SIGKILL)
-        told, _ = child.communicate(timeout=30)
+        told = first + child.communicate(timeout=30)[0]
         acknowledged |= dict(line.split() for line in told.splitlines() if len(line.split()) == 2)
     there = set(listed(volume))
     assert acknowledged and set(acknowledged) <= there

@@ -25,7 +25,7 @@ from sqlalchemy import Engine, text
 from storage.web.settings import WebSettings
 from tests.object_store import ObjectStoreServer
 from tests.served import wait_until
-from tests.storage.nodes import BEARER, Node, node
+from tests.storage.nodes import BEARER, Node, descriptors, node
 from tests.storage.test_objects import content, file_of, flip, put
 from tests.storage.test_s3 import volume_on
 
@@ -232,6 +232,7 @@ def test_what_is_promised_is_checked_and_what_is_not_so_is_not_kept(served: Node
     assert served.staged() == []
 
 
+@pytest.mark.fault
 def test_a_flipped_bit_never_ends_with_success(served: Node) -> None:
     """Small: an error before the first byte. Large: the connection breaks. With a sound copy: the sound bytes."""
     for size in (1000, 5 * MIB):
@@ -503,12 +504,10 @@ def hostile(number: int, draw: random.Random) -> bytes:
     return f"{line} HTTP/1.1\r\n{told}\r\n".encode() + body
 
 
-def descriptors() -> int:
-    return sum(1 for _ in Path("/proc/self/fd").iterdir())
-
-
+@pytest.mark.fault
+@pytest.mark.parametrize("first", [0, *(pytest.param(n * 1000, marks=pytest.mark.slow) for n in range(1, 6))])
 def test_a_thousand_hostile_requests_are_refused_and_leave_nothing(
-    writer: Engine, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    writer: Engine, tmp_path: Path, caplog: pytest.LogCaptureFixture, first: int
 ) -> None:
     settings = WebSettings(stall_s=1.0, largest_bytes=64 * MIB, uploads=tmp_path / "uploads")
     with node(writer, tmp_path, settings=settings) as served:
@@ -522,7 +521,7 @@ def test_a_thousand_hostile_requests_are_refused_and_leave_nothing(
             return number, request, served.raw(request, cut=number % 20 in (6, 7))
 
         with ThreadPoolExecutor(8) as threads:
-            for number, request, answer_ in threads.map(ask, range(1000)):
+            for number, request, answer_ in threads.map(ask, range(first, first + 1000)):
                 # A body that is cut off has nobody to be told; all else is refused in words.
                 status = answer_[9:12]
                 assert status[:1] == b"4" or (not answer_ and number % 20 in (6, 7, 18)), (request[:300], answer_[:300])
@@ -536,6 +535,7 @@ def test_a_thousand_hostile_requests_are_refused_and_leave_nothing(
     assert not [record for record in caplog.records if record.exc_info], "a hostile request is no fault of ours"
 
 
+@pytest.mark.fault
 def test_a_body_that_stalls_is_given_up_and_one_that_is_cut_keeps_nothing(
     served: Node, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -575,6 +575,7 @@ def test_who_waits_to_be_told_sends_nothing_that_is_refused(served: Node) -> Non
         assert connection.recv(1000).startswith(b"HTTP/1.1 201")
 
 
+@pytest.mark.fault
 def test_who_leaves_in_the_middle_of_a_file_lets_go_of_it(served: Node) -> None:
     put(served.service, "big", random.Random(1).randbytes(16 * MIB))
     held = descriptors()
