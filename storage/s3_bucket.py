@@ -104,8 +104,8 @@ class Bucket:
         except ClientError as error:
             code = error.response.get("Error", {}).get("Code", "unknown")
             status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-            place = self.claim(key) if claims else self.target(key)
-            if status in {404, 412} and token and self._bears(key, token, place):
+            may_be_ours = status in {404, 412} and token
+            if may_be_ours and self._bears(key, token, self.claim(key) if claims else self.target(key)):
                 return
             raise self._in_our_words(key, str(code), int(status)) from error
         except BotoCoreError as error:
