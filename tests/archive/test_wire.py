@@ -2,7 +2,7 @@
 
 import json
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
@@ -129,14 +129,22 @@ def test_every_url_that_is_told_begins_with_the_public_one_whatever_the_request_
             assert urls and all(url.startswith(PUBLIC_URL) for url in urls)
 
 
+def requests_in(log: Sequence[Mapping[str, Any]], count: int = 0) -> list[Mapping[str, Any]]:
+    """The log's lines of requests. count: once there are so many, for a line is written after its answer was sent."""
+    wait_until(lambda: sum(line["event"] == "request" for line in log) >= count)
+    return [line for line in log if line["event"] == "request"]
+
+
 def test_forwarded_addresses_are_believed_of_trusted_proxies_alone(archive: Served) -> None:
     headers = {"X-Forwarded-For": "198.51.100.1"}
     with capture_logs() as log:
         httpx.get(f"{archive.url}/availability", headers=headers)
-    assert [line["client"] for line in log if line["event"] == "request"] == ["127.0.0.1"]
+        requests_in(log, 1)
+    assert [line["client"] for line in requests_in(log)] == ["127.0.0.1"]
     with beside(archive, server__trusted_proxies="127.0.0.1") as proxied, capture_logs() as log:
         httpx.get(f"{proxied.url}/availability", headers=headers)
-    assert [line["client"] for line in log if line["event"] == "request"] == ["198.51.100.1"]
+        requests_in(log, 1)
+    assert [line["client"] for line in requests_in(log)] == ["198.51.100.1"]
 
 
 # ---- what is written down
@@ -153,8 +161,9 @@ def test_the_log_tells_of_a_request_without_its_values_and_tokens(archive: Serve
         httpx.get(f"{archive.url}/tap/sync", params=params, auth=("tycho", f"{token}-{secret}"))
         httpx.get(f"{archive.url}/tap/sync", params=params | {"QUERY": f"SELECT {secret}"})
         httpx.post(f"{archive.url}/tap/async", data=params, headers={"Authorization": f"Bearer {token}"})
+        requests_in(log, 4)
     assert answer.headers["x-vo-authenticated"] == "tycho"
-    lines = [line for line in log if line["event"] == "request"]
+    lines = requests_in(log)
     assert [(line["status"], line["user"], line["path"]) for line in lines] == [
         (200, "tycho", "/tap/sync"), (401, "", "/tap/sync"), (400, "", "/tap/sync"), (303, "tycho", "/tap/async"),
     ]  # fmt: skip
