@@ -196,7 +196,7 @@ def has_event(connection: Connection, kind: str, file_id: str, version: int) -> 
 
 def file_lock(file_id: str) -> int:
     """The advisory lock under which versions of this file are made and removed; two files may share one."""
-    return int.from_bytes(hashlib.blake2b(file_id.encode(), digest_size=8, key=_FILE_LOCK).digest(), signed=True)
+    return int.from_bytes(hashlib.blake2b(file_id.encode(), digest_size=7, key=_FILE_LOCK).digest())
 
 
 def lock_file(connection: Connection, file_id: str) -> None:

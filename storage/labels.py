@@ -10,9 +10,9 @@ from datetime import datetime
 from typing import Any
 
 from storage.model import ObjectVersion
+from storage.packing import packed
 
 FORMAT = 1
-_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,7 @@ class Label:
             value = getattr(self, name)
             if value is not None and value != ():
                 told[name] = value.isoformat() if isinstance(value, datetime) else value
-        return _ENCODER.encode(told).encode()
+        return packed(told)
 
     @classmethod
     def read(cls, written: bytes) -> "Label":

@@ -13,7 +13,8 @@ from storage.errors import InvalidFileId
 from storage.volume import Kind
 
 MAX_FILE_ID_BYTES = 1_024
-_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")
+CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")
+"""Control characters: C0, DEL, C1."""
 
 CopyState = Literal["ok", "pending", "missing", "corrupt"]
 VolumeState = Literal["online", "readonly", "draining", "offline"]
@@ -104,6 +105,6 @@ def check_file_id(file_id: str) -> str:
         raise InvalidFileId("a file_id is text in UTF-8, and this has half a character (a surrogate)") from None
     if not 1 <= size_bytes <= MAX_FILE_ID_BYTES:
         raise InvalidFileId(f"a file_id has 1 to {MAX_FILE_ID_BYTES} bytes in UTF-8, and this has {size_bytes}")
-    if _CONTROL.search(file_id):
+    if CONTROL.search(file_id):
         raise InvalidFileId(f"a file_id has no control characters, and this has: {file_id[:80]!r}")
     return file_id

@@ -8,7 +8,7 @@ object without a row, which scrub.py finds, and never a row that promises bytes 
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from functools import partial
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 from storage.checksums import Expected, Readable, Stored
 from storage.errors import ObjectNotFound, OutOfSpace, VolumeUnavailable
@@ -156,7 +156,7 @@ class _Watched:
 def _position(stream: Readable) -> int | None:
     """Where a seekable stream stands; None for others."""
     seekable = getattr(stream, "seekable", None)
-    return stream.tell() if seekable is not None and seekable() else None  # type: ignore[attr-defined]
+    return cast(BinaryIO, stream).tell() if seekable is not None and seekable() else None
 
 
 def _rewind(stream: Readable, start: int | None, watched: _Watched) -> bool:
@@ -165,5 +165,5 @@ def _rewind(stream: Readable, start: int | None, watched: _Watched) -> bool:
         return True
     if start is None:
         return False
-    stream.seek(start)  # type: ignore[attr-defined]  # it is: it had a position
+    cast(BinaryIO, stream).seek(start)  # it can be sought: it had a position
     return True

@@ -12,12 +12,15 @@ from queue import Empty, LifoQueue
 from typing import Any, TypeVar
 
 import psycopg
+from psycopg import sql
 from psycopg.pq import TransactionStatus
 from sqlalchemy import Connection, Engine, QueuePool
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 log = logging.getLogger(__name__)
+
+_BEGIN = sql.SQL("BEGIN; SELECT pg_advisory_xact_lock({})")
 
 T = TypeVar("T")
 
@@ -65,8 +68,8 @@ class CatalogueSessions:
 
         Commit it, or not; and give it back.
         """
-        # In one trip, which takes no parameters.
-        begin = f"BEGIN; SELECT pg_advisory_xact_lock({lock:d})"
+        # In one trip, which takes no parameters: so psycopg itself writes the number.
+        begin = _BEGIN.format(sql.Literal(lock)).as_string()
 
         def begun(connection: Connection) -> None:
             connection.begin()

@@ -22,10 +22,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from storage.errors import StorageError
 from storage.objects import ObjectService
+from storage.packing import packed
 from storage.web.authorizer import Authorizer
 from storage.web.bodies import raw, send_whole
 from storage.web.openapi import document
-from storage.web.requests import ROOT, Refused, Request, json_headers, packed, problem
+from storage.web.requests import ROOT, Refused, Request, json_headers, problem
 from storage.web.rest import StoreApp
 from storage.web.settings import WebSettings
 

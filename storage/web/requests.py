@@ -2,7 +2,6 @@
 
 import base64
 import binascii
-import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -15,7 +14,8 @@ from starlette.types import Scope
 
 from storage import errors
 from storage.checksums import Expected
-from storage.model import Container, ObjectVersion, VolumeRow, check_file_id
+from storage.model import CONTROL, Container, ObjectVersion, VolumeRow, check_file_id
+from storage.packing import packed
 from storage.web.authorizer import challenges
 from storage.web.bodies import BodyBroken, raw
 
@@ -25,12 +25,8 @@ MAX_MEDIA_TYPE = 255
 MAX_PARAMETERS = 32
 _MEDIA_TYPE = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+/[!#$%&'*+.^_`|~0-9A-Za-z-]+( *;[\x20-\x7e]*)?", re.ASCII)
 _NO_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 # RFC 3230 and RFC 9530 name them so, in any case.
 _DIGESTS = {"sha-256": ("sha256", 32), "md5": ("md5", 16), "crc32c": ("crc32c", 4)}
-# Made once: json.dumps makes another for each document.
-_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
-
 Headers = list[tuple[bytes, bytes]]
 
 STATUSES: Mapping[type[Exception], int] = {
@@ -169,7 +165,7 @@ def whole_number(name: str, text: str, *, most: int, least: int = 0) -> int:
 
 def clean_text(name: str, text: str) -> str:
     """Text without control characters; else BadRequest."""
-    if _CONTROL.search(text):
+    if CONTROL.search(text):
         raise BadRequest(f"{name} has a control character in it")
     return text
 
@@ -263,11 +259,6 @@ def container_document(held: Container) -> dict[str, Any]:
         "parent_id": held.parent_id,
         "created": moment(held.created),
     }
-
-
-def packed(document: Any) -> bytes:
-    """JSON, compact."""
-    return _ENCODER.encode(document).encode()
 
 
 def json_headers(body: bytes, extra: Mapping[str, str] | None = None) -> Headers:

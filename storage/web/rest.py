@@ -22,6 +22,7 @@ from storage import catalogue
 from storage.errors import ObjectNotFound, StorageError
 from storage.model import ObjectVersion, VolumeState
 from storage.objects import ObjectService, Written
+from storage.packing import packed
 from storage.web.authorizer import Action, Authorizer
 from storage.web.bodies import SMALL_BYTES, BodyBroken, ClientGone, Incoming, Outgoing, Pipe, fed, raw, send_whole
 from storage.web.conditional import OCTETS, Answer, answer, may_write
@@ -38,7 +39,6 @@ from storage.web.requests import (
     json_headers,
     lines,
     moment,
-    packed,
     problem,
     version_document,
     volume_document,
