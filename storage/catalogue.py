@@ -36,7 +36,7 @@ from storage.model import (
     VolumeRow,
     VolumeState,
 )
-from storage.sessions import execute
+from storage.sessions import Statement, ask
 from storage.tables import container, copy, event, stored_object, volume
 
 # One key of PostgreSQL's advisory locks, ours by choice ("feed" in ASCII).
@@ -57,52 +57,61 @@ _WITH_COPIES = """
     FROM ({}) o LEFT JOIN store.copy c ON c.object_id = o.object_id
     ORDER BY c.volume
 """
-_BY_FILE_ID = _WITH_COPIES.format(
-    f"""
+_BY_FILE_ID = Statement(
+    _WITH_COPIES.format(f"""
     SELECT {_NAMES} FROM store.object
-    WHERE file_id = %(file_id)s AND (%(version)s::int IS NULL OR version = %(version)s::int)
-      AND (removed IS NULL OR %(removed)s)
+    WHERE file_id = :file_id AND (:version IS NULL OR version = :version) AND (removed IS NULL OR :removed)
     ORDER BY version DESC LIMIT 1
-    """  # noqa: S608 (our own names)
+    """),  # noqa: S608 (our own names)
+    file_id="text",
+    version="int4",
+    removed="bool",
 )
-_BY_KEY = _WITH_COPIES.format(
-    f"""
+_BY_KEY = Statement(
+    _WITH_COPIES.format(f"""
     SELECT {_NAMES} FROM store.object
     WHERE removed IS NULL
-      AND object_id = (SELECT object_id FROM store.copy WHERE key = %(key)s AND volume = ANY(%(volumes)s) LIMIT 1)
-    """  # noqa: S608 (our own names)
+      AND object_id = (SELECT object_id FROM store.copy WHERE key = :key AND volume = ANY(:volumes) LIMIT 1)
+    """),  # noqa: S608 (our own names)
+    key="text",
+    volumes="text[]",
 )
-_TAKE = f"""
+_TAKE = Statement(
+    f"""
     WITH newest AS MATERIALIZED (
         SELECT version, sha256, size_bytes, removed FROM store.object
-        WHERE file_id = %(file_id)s ORDER BY version DESC LIMIT 1
+        WHERE file_id = :file_id ORDER BY version DESC LIMIT 1
     ),
     placed AS (
         SELECT container_id FROM store.object
-        WHERE file_id = %(file_id)s AND removed IS NULL ORDER BY version DESC LIMIT 1
+        WHERE file_id = :file_id AND removed IS NULL ORDER BY version DESC LIMIT 1
     ),
     made AS (
         INSERT INTO store.object (file_id, version, container_id, size_bytes, media_type, sha256, md5, crc32c, created)
-        SELECT %(file_id)s, coalesce(%(number)s::int, n.version + 1, 1),
-               coalesce(%(container_id)s, (SELECT container_id FROM placed)),
-               %(size_bytes)s, %(media_type)s, %(sha256)s, %(md5)s, %(crc32c)s, clock_timestamp()
+        SELECT :file_id, coalesce(:number, n.version + 1, 1),
+               coalesce(:container_id, (SELECT container_id FROM placed)),
+               :size_bytes, :media_type, :sha256, :md5, :crc32c, clock_timestamp()
         FROM (VALUES (1)) AS one LEFT JOIN newest n ON true
-        WHERE %(number)s::int IS NOT NULL
-           OR n.version IS NULL OR n.removed IS NOT NULL OR n.sha256 <> %(sha256)s OR n.size_bytes <> %(size_bytes)s
+        WHERE :number IS NOT NULL
+           OR n.version IS NULL OR n.removed IS NOT NULL OR n.sha256 <> :sha256 OR n.size_bytes <> :size_bytes
         RETURNING {_NAMES}
     ),
     copied AS (
         INSERT INTO store.copy (object_id, volume, key, created)
-        SELECT object_id, %(volume)s, %(key)s, created FROM made
+        SELECT object_id, :volume, :key, created FROM made
     ),
     told AS (
         INSERT INTO store.event (kind, file_id, version, detail)
         SELECT 'archived', file_id, version,
-               jsonb_build_object('sha256', sha256, 'size_bytes', size_bytes, 'volumes', ARRAY[%(volume)s::text])
+               jsonb_build_object('sha256', sha256, 'size_bytes', size_bytes, 'volumes', ARRAY[:volume])
         FROM made
     )
     SELECT {_NAMES} FROM made
-"""  # noqa: S608 (our own names)
+    """,  # noqa: S608 (our own names)
+    **dict.fromkeys(("file_id", "media_type", "sha256", "md5", "crc32c", "volume", "key"), "text"),
+    number="int4",
+    **dict.fromkeys(("container_id", "size_bytes"), "int8"),
+)
 
 _NUMBER_EVENTS = text(
     """
@@ -265,9 +274,10 @@ def take_version(
         "size_bytes": stored.size_bytes, "sha256": stored.sha256, "md5": stored.md5, "crc32c": stored.crc32c,
         "volume": volume, "key": key,
     }  # fmt: skip
-    row = execute(connection, _TAKE, told).fetchone()
-    if row is None:
+    rows = ask(connection, _TAKE, told)
+    if not rows:
         return None
+    (row,) = rows
     *_, created, _ = row
     return _object(row, (Copy(volume, key, "ok", None, created),))
 
@@ -415,9 +425,9 @@ def _copies(connection: Connection, object_id: int, volumes: Sequence[str], key:
     return tuple(Copy(**row._mapping) for row in made)
 
 
-def _one(connection: Connection, statement: str, told: dict[str, Any]) -> ObjectVersion | None:
+def _one(connection: Connection, statement: Statement, told: dict[str, Any]) -> ObjectVersion | None:
     """The one version that a statement finds, out of the rows of its copies."""
-    rows = execute(connection, statement, told).fetchall()
+    rows = ask(connection, statement, told)
     if not rows:
         return None
     copies = tuple(_copy(row) for row in rows if row[len(_OBJECT_COLUMNS)] is not None)

@@ -44,7 +44,7 @@ from storage.model import (
 )
 from storage.reading import Fault, ReadStream
 from storage.service import ObjectStore
-from storage.sessions import CatalogueSessions
+from storage.sessions import CatalogueSessions, commit
 from storage.volume import Volume, new_key
 
 log = logging.getLogger(__name__)
@@ -146,7 +146,7 @@ class ObjectService:
                 written, former = filing.record(kept)
                 filing.commit()
         except _Unchanged as unchanged:
-            filing.end(unchanged=True)
+            filing.end()
             return Written("unchanged", unchanged.version)
         except BaseException:
             filing.end()
@@ -581,15 +581,13 @@ class _Filing:
     def commit(self) -> None:
         assert self._connection is not None
         self.committing = True
-        self._connection.commit()
+        commit(self._connection)
 
-    def end(self, *, unchanged: bool = False) -> None:
-        """Give the connection back; what was not committed is rolled back. unchanged: that is nothing."""
+    def end(self) -> None:
+        """Give the connection back; what was not committed is rolled back."""
         connection, self._connection = self._connection, None
         if connection is not None:
             try:
-                if unchanged:
-                    connection.commit()  # psycopg would forget its prepared statements with a rollback
                 self._sessions.give_back(connection)
             except DBAPIError as error:
                 log.warning("the catalogue's connection could not be given back: %s", error.orig)

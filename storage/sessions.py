@@ -1,44 +1,73 @@
-"""Sessions for what every put and every read asks of the catalogue: kept at hand, and asked by psycopg itself.
+"""Sessions for what every put and every read asks of the catalogue: kept at hand, and asked by libpq itself.
 
-A pooled connection costs a question before (does it still answer?), and SQLAlchemy's own work on a statement twice what
-the statement costs. These stay out of the pool while they are wanted often. One that turns out dead is given up with
-all that are kept, and what was begun on it, which has changed nothing, is begun on a new one.
+A pooled connection costs a question before (does it still answer?), and the work of SQLAlchemy and psycopg on a
+statement twice what the statement costs. These stay out of the pool while they are wanted often. One that turns out
+dead is given up with all that are kept, and what was begun on it, which has changed nothing, is begun on a new one.
 """
 
 import contextlib
+import itertools
 import logging
 from collections.abc import Callable, Mapping
+from functools import partial
 from queue import Empty, LifoQueue
 from typing import Any, TypeVar
 
 import psycopg
 from psycopg import sql
-from psycopg.pq import TransactionStatus
-from sqlalchemy import Connection, Engine, QueuePool
+from psycopg.adapt import PyFormat, Transformer
+from psycopg.errors import InFailedSqlTransaction, lookup
+from psycopg.pq import DiagnosticField, ExecStatus, Format, TransactionStatus
+from psycopg.pq.abc import PGresult
+from sqlalchemy import Connection, Engine, QueuePool, text
+from sqlalchemy.dialects.postgresql.base import PGDialect
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 log = logging.getLogger(__name__)
 
 _BEGIN = sql.SQL("BEGIN; SELECT pg_advisory_xact_lock({})")
+_POSITIONS = PGDialect(paramstyle="numeric_dollar")  # type: ignore[no-untyped-call]  # SQLAlchemy has no types there
+# Of a Connection that is kept: what is prepared in it, and its name there.
+_PREPARED = "storage_prepared"
+_numbers = itertools.count(1)
+_DONE = {ExecStatus.TUPLES_OK, ExecStatus.COMMAND_OK}
 
 T = TypeVar("T")
 
 
-def execute(connection: Connection, statement: str, told: Mapping[str, Any] | None = None) -> psycopg.Cursor[Any]:
-    """Ask by psycopg, within whatever transaction there is; results come in binary. Its errors are SQLAlchemy's.
+class Statement:
+    """One statement with parameters (:name), which a kept session prepares once.
 
-    For text that is prepared once: of that SQLAlchemy would make the same, at twice the cost.
+    types: of each parameter, as PostgreSQL calls it.
     """
+
+    def __init__(self, words: str, /, **types: str) -> None:
+        compiled = text(words).compile(dialect=_POSITIONS)
+        self.words = str(compiled).encode()
+        self.parameters: tuple[str, ...] = tuple(compiled.positiontup or ())
+        self.types = [_oid(types[name]) for name in self.parameters]
+        self.formats = [PyFormat.TEXT] * len(self.parameters)
+
+
+def ask(connection: Connection, statement: Statement, told: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+    """The rows that a statement gives, within whatever transaction there is. Its errors are SQLAlchemy's."""
     session = _driven(connection)
-    try:
-        return session.cursor(binary=told is not None).execute(statement, told)
-    except psycopg.Error as error:
-        if session.closed:
-            connection.invalidate(error)
-        raise DBAPIError.instance(
-            statement, None, error, psycopg.Error, hide_parameters=True, connection_invalidated=bool(session.closed)
-        ) from error
+    adapter = Transformer(session)
+    values = adapter.dump_sequence([told[name] for name in statement.parameters], statement.formats)
+    prepared: dict[Statement, bytes] | None = connection.get_execution_options().get(_PREPARED)
+    if prepared is None:
+        # In a session that is not ours psycopg may drop what is prepared.
+        asked = partial(session.pgconn.exec_params, statement.words, param_types=statement.types)
+    else:
+        if statement not in prepared:
+            name = b"store_%d" % next(_numbers)
+            _answered(connection, partial(session.pgconn.prepare, name, statement.words, statement.types))
+            prepared[statement] = name
+        asked = partial(session.pgconn.exec_prepared, prepared[statement])
+    result = _answered(connection, partial(asked, param_values=values, result_format=Format.BINARY))
+    adapter.set_pgresult(result)
+    return adapter.load_rows(0, result.ntuples, tuple)
 
 
 class CatalogueSessions:
@@ -66,23 +95,21 @@ class CatalogueSessions:
     def begin(self, lock: int) -> Connection:
         """A session in a transaction that holds an advisory lock, so that what it reads was so when it had it.
 
-        Commit it, or not; and give it back.
+        commit() it, or not; and give it back.
         """
-        # In one trip, which takes no parameters: so psycopg itself writes the number.
-        begin = _BEGIN.format(sql.Literal(lock)).as_string()
-
-        def begun(connection: Connection) -> None:
-            connection.begin()
-            execute(connection, begin)
-
-        return self._first(begun)[0]
+        # In one trip, which takes no parameters: so psycopg writes the number.
+        begin = _BEGIN.format(sql.Literal(lock)).as_bytes()
+        return self._first(lambda connection: _command(connection, begin))[0]
 
     def give_back(self, connection: Connection) -> None:
         """A session whose transaction was committed, or is to be rolled back."""
         kept: Connection | None = None
         try:
-            connection.rollback()
-            if not connection.invalidated and _is_idle(connection):
+            if not connection.invalidated:
+                if not _is_idle(connection):
+                    # Not by psycopg, which then drops what was prepared.
+                    _command(connection, b"ROLLBACK")
+                connection.rollback()  # what SQLAlchemy believes to have begun
                 kept = connection
         finally:
             if kept is None:
@@ -115,13 +142,48 @@ class CatalogueSessions:
                         raise
                     _close(connection)
                     self.close()
-            connection = self._engine.connect()
+            connection = self._engine.connect().execution_options(**{_PREPARED: {}})
             return connection, question(connection)
         except BaseException:
             if connection is not None:
                 _close(connection)
             self._free.put(None)
             raise
+
+
+def commit(connection: Connection) -> None:
+    """Make what was done in a transaction that CatalogueSessions began last."""
+    if _command(connection, b"COMMIT").command_status != b"COMMIT":
+        raise _told(connection, InFailedSqlTransaction("the transaction had failed, and was rolled back"))
+
+
+def _command(connection: Connection, words: bytes) -> PGresult:
+    return _answered(connection, partial(_driven(connection).pgconn.exec_, words))
+
+
+def _answered(connection: Connection, asked: Callable[[], PGresult]) -> PGresult:
+    """What libpq answers; an error of it, or of the server, as SQLAlchemy tells it."""
+    try:
+        result = asked()
+    except psycopg.Error as error:
+        raise _told(connection, error) from error
+    if result.status in _DONE:
+        return result
+    state = result.error_field(DiagnosticField.SQLSTATE)
+    kind = lookup(state.decode()) if state else psycopg.OperationalError
+    raise _told(connection, kind(result.get_error_message()))
+
+
+def _told(connection: Connection, error: psycopg.Error) -> BaseException:
+    closed = _driven(connection).closed
+    if closed:
+        connection.invalidate(error)
+    return DBAPIError.instance("", None, error, psycopg.Error, hide_parameters=True, connection_invalidated=closed)
+
+
+def _oid(name: str) -> int:
+    found = psycopg.adapters.types[name.removesuffix("[]")]
+    return found.array_oid if name.endswith("[]") else found.oid
 
 
 def _driven(connection: Connection) -> psycopg.Connection[Any]:
@@ -131,8 +193,7 @@ def _driven(connection: Connection) -> psycopg.Connection[Any]:
 
 
 def _is_idle(connection: Connection) -> bool:
-    """Is there no transaction left, whatever SQLAlchemy believes?"""
-    return _driven(connection).info.transaction_status is TransactionStatus.IDLE
+    return _driven(connection).pgconn.transaction_status == TransactionStatus.IDLE
 
 
 def _close(connection: Connection) -> None:

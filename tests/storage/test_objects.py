@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from sqlalchemy import Connection, Engine, create_engine, text
 from sqlalchemy.exc import OperationalError
 
-from storage import catalogue
+from storage import catalogue, objects, sessions
 from storage.checksums import Expected
 from storage.errors import (
     CatalogueUnavailable,
@@ -212,14 +212,14 @@ def test_a_catalogue_that_is_away_is_said_to_be_and_nothing_is_kept(make: Make) 
 
 
 def test_where_the_answer_to_the_commit_is_lost_the_bytes_stay(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    service, commit = make(), Connection.commit
+    service, commit = make(), sessions.commit
 
     def loses(connection: Connection) -> None:
         commit(connection)
         raise OperationalError("COMMIT", {}, Exception("the server closed the connection"))
 
     with monkeypatch.context() as broken:
-        broken.setattr(Connection, "commit", loses)
+        broken.setattr(objects, "commit", loses)
         with pytest.raises(CatalogueUnavailable):
             put(service, "f", b"bytes")
     assert content(service, "f") == b"bytes"
