@@ -2,8 +2,8 @@
 
 The store: `uraniborg store serve` with two web processes and its own database. Floors: the same bytes written and
 flushed (file and folder) by plain Python threads; and the same uvicorn, two processes too, that streams files without
-catalogue or check. Clients: raw sockets, keep-alive, in processes of their own, which share the machine with what they
-measure.
+catalogue or check. Clients share the machine with what they measure: wrk for small requests; raw sockets, kept alive, in
+processes of their own, for large ones, because wrk copies bodies and reads 8 KiB at a time.
 """
 
 import contextlib
@@ -11,6 +11,7 @@ import hashlib
 import multiprocessing
 import os
 import random
+import shutil
 import signal
 import socket
 import subprocess
@@ -25,7 +26,8 @@ import psutil
 
 ROOT = Path(__file__).resolve().parents[1]
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
-CLIENTS = 8
+CLIENTS, THREADS = 8, 2
+LOAD_S = 4
 BLOB = random.Random(1).randbytes(8 * MIB)
 PLAIN = """
 import asyncio, os, sys
@@ -40,6 +42,29 @@ async def app(scope, receive, send):
             block = await loop.run_in_executor(None, file.read, 512 << 10)
             size -= len(block)
             await send({"type": "http.response.body", "body": block, "more_body": size > 0})
+"""
+
+
+# Each of wrk's threads has a Lua of its own: thread k makes the requests k, k + THREADS, ...
+DRIVER = f"""
+local threads = {{}}
+function setup(thread)
+    thread:set("n", #threads)
+    table.insert(threads, thread)
+end
+function init()
+    math.randomseed(n + 1)
+end
+function request()
+    local method, path, headers, body = make(n)
+    n = n + {THREADS}
+    return wrk.format(method, path, headers, body)
+end
+function done(summary)
+    local failed = 0
+    for _, count in pairs(summary.errors) do failed = failed + count end
+    print(string.format("%d %d %d", summary.requests, summary.duration, failed))
+end
 """
 
 
@@ -69,9 +94,9 @@ class Client:
                 self._socket.sendall(piece)
         return self._answer()[0]
 
-    def get(self, path: str, more: str = "") -> tuple[int, int]:
+    def get(self, path: str) -> tuple[int, int]:
         """Status, and bytes of the body."""
-        self._socket.sendall(f"GET {path} HTTP/1.1\r\n{more}".encode() + self._told + b"\r\n")
+        self._socket.sendall(f"GET {path} HTTP/1.1\r\n".encode() + self._told + b"\r\n")
         return self._answer()
 
     def _answer(self) -> tuple[int, int]:
@@ -113,6 +138,55 @@ def at_once(work: Callable[..., None], count: int, *arguments: object) -> float:
     return time.perf_counter() - began
 
 
+def by_wrk(port: int, script: str) -> float:
+    """Requests a second that CLIENTS connections of wrk make in LOAD_S seconds, of a script's make(n), n = 0, 1, ...
+
+    An answer other than 2xx is an error.
+    """
+    with tempfile.NamedTemporaryFile("w", suffix=".lua") as file:
+        file.write(script + DRIVER)
+        file.flush()
+        words = ["wrk", f"-t{THREADS}", f"-c{CLIENTS}", f"-d{LOAD_S}s", "--timeout", "60s", "-s", file.name]
+        told = subprocess.run([*words, f"http://127.0.0.1:{port}/"], check=True, capture_output=True, text=True).stdout
+    requests, microseconds, failed = (int(word) for word in told.splitlines()[-1].split())
+    assert requests and not failed, told
+    return requests / microseconds * 1e6
+
+
+def put_small(port: int, token: str, size: int, name: str) -> float:
+    return by_wrk(
+        port,
+        f"""
+        local file = io.open("/dev/urandom", "rb")
+        local rest = file:read({size} - 20)
+        file:close()
+        local headers = {{ ["Authorization"] = "Bearer {token}" }}
+        function make(n)
+            return "PUT", "/store/v1/objects/{name}/" .. n, headers, string.format("%020d", n) .. rest
+        end
+        """,
+    )
+
+
+def get_small(port: int, prefix: str, count: int) -> float:
+    """Those of the numbers below count, again and again."""
+    return by_wrk(port, f'function make(n) return "GET", "{prefix}/" .. n % {count} end')
+
+
+def get_ranges(port: int, path: str, size: int) -> float:
+    return by_wrk(
+        port,
+        f"""
+        local headers = {{}}
+        function make()
+            local start = math.random(0, {size - 64 * KIB})
+            headers["Range"] = "bytes=" .. start .. "-" .. start + {64 * KIB - 1}
+            return "GET", "{path}", headers
+        end
+        """,
+    )
+
+
 def own_bytes(number: int, size: int) -> list[memoryview | bytes]:
     """Bytes that no other number has, without the cost of drawing them."""
     head = number.to_bytes(8)
@@ -134,14 +208,6 @@ def get_all(numbers: range, port: int, prefix: str, size: int) -> None:
     client = Client(port)
     for number in numbers:
         assert client.get(f"{prefix}/{number}") == (200, size)
-
-
-def get_ranges(numbers: range, port: int, path: str, size: int) -> None:
-    client, draw = Client(port), random.Random(numbers.start)
-    for _ in numbers:
-        start = draw.randrange(size - 64 * KIB)
-        told = client.get(path, f"Range: bytes={start}-{start + 64 * KIB - 1}\r\n")
-        assert told == (206, 64 * KIB)
 
 
 def floor(folder: Path, count: int, size: int, *, hashed: bool = False) -> float:
@@ -226,6 +292,8 @@ def memory(pid: int) -> list[int]:
 
 
 def main() -> None:
+    if shutil.which("wrk") is None:
+        sys.exit("small requests are made by wrk: install Debian's package wrk")
     with tempfile.TemporaryDirectory(dir=sys.argv[1] if len(sys.argv) > 1 else None) as name:
         folder = Path(name)
         data, port = folder / "data", free_port()
@@ -239,21 +307,19 @@ def main() -> None:
 
 
 def measure(folder: Path, port: int, plain_port: int, token: str, pid: int) -> None:
-    for count, size, hashed in ((2000, 64 * KIB, False), (200, 4 * MIB, True)):
-        at_once(put_all, CLIENTS * 4, port, token, size, f"warm{size}")
-        base = floor(folder / f"floor{size}", count, size, hashed=hashed)
-        took = at_once(put_all, count, port, token, size, f"s{size}")
-        what = "write + fsync" + (" + sha256" if hashed else "")
-        print(
-            f"{count} x {size // KIB} KiB in: {count / took:.0f}/s, {count * size / took / 1e6:.0f} MB/s; "
-            f"{what}: {count / base:.0f}/s; ratio {base / took:.2f}"
-        )
-        took = at_once(get_all, count, port, f"/store/v1/objects/s{size}", size)
-        base = at_once(get_all, count, plain_port, f"/floor{size}", size)
-        print(
-            f"{count} x {size // KIB} KiB out: {count / took:.0f}/s, {count * size / took / 1e6:.0f} MB/s; "
-            f"plain uvicorn: {count / base:.0f}/s; ratio {base / took:.2f}"
-        )
+    small, large = f"/{64 * KIB}", f"/{4 * MIB}"
+    stored = "/store/v1/objects"
+    at_once(put_all, 2000, port, token, 64 * KIB, f"{64 * KIB}")  # warms up, and is read
+    base = 2000 / floor(folder / small[1:], 2000, 64 * KIB)
+    tell("64 KiB in", 64 * KIB, put_small(port, token, 64 * KIB, "small"), base, "write + fsync")
+    base = get_small(plain_port, small, 2000)
+    tell("64 KiB out", 64 * KIB, get_small(port, stored + small, 2000), base, "plain uvicorn")
+    at_once(put_all, CLIENTS * 4, port, token, 4 * MIB, "warm")
+    base = 200 / floor(folder / large[1:], 200, 4 * MIB, hashed=True)
+    rate = 200 / at_once(put_all, 200, port, token, 4 * MIB, large[1:])
+    tell("4 MiB in", 4 * MIB, rate, base, "write + fsync + sha256")
+    base = 200 / at_once(get_all, 200, plain_port, large, 4 * MIB)
+    tell("4 MiB out", 4 * MIB, 200 / at_once(get_all, 200, port, stored + large, 4 * MIB), base, "plain uvicorn")
     before = memory(pid)
     base = floor(folder / "floor", 1, GIB)
     began = time.perf_counter()
@@ -272,8 +338,12 @@ def measure(folder: Path, port: int, plain_port: int, token: str, pid: int) -> N
     )
     grown = max(after - first for first, after in zip(before, memory(pid), strict=True))
     print(f"memory of a web process grew by {grown / 1e6:.0f} MB")
-    took = at_once(get_ranges, 4000, port, "/store/v1/objects/big/0", GIB)
-    print(f"ranges of 64 KiB out of 1 GiB: {4000 / took:.0f}/s")
+    rate = get_ranges(port, "/store/v1/objects/big/0", GIB)
+    print(f"ranges of 64 KiB out of 1 GiB: {rate:.0f}/s")
+
+
+def tell(what: str, size: int, rate: float, base: float, of: str) -> None:
+    print(f"files of {what}: {rate:.0f}/s, {rate * size / 1e6:.0f} MB/s; {of}: {base:.0f}/s; ratio {rate / base:.2f}")
 
 
 def timed(port: int, path: str) -> float:
