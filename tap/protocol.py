@@ -31,6 +31,7 @@ from archive.vo.conditional import answered
 from archive.vo.conditional import document as document_at_hand
 from archive.vo.errors import NotFoundError
 from archive.vo.origin import SOFTWARE
+from archive.vo.page import page
 from archive.vo.routes import DaliRoute, PlainRoute, provided
 from archive.vo.streaming import StreamedResponse
 from archive.vo.vosi import MEDIA_TYPE, Detail, for_tapplus, table_document
@@ -82,17 +83,14 @@ def table(request: Request, name: str, published: Tables, own: Own, user: Asker)
 
 
 @vosi.get("", response_class=HTMLResponse)
-def page(request: Request) -> HTMLResponse:
+def front(request: Request) -> HTMLResponse:
     """TAP 1.1 §2: a page for people (TAP-02)."""
     url = f"{request.app.state.public_url}{PATH}"
     links = " · ".join(
         f'<a href="{url}/{child}">{child}</a>' for child in ("capabilities", "tables", "examples", "availability")
     )
-    return HTMLResponse(
-        f"<!DOCTYPE html><html lang='en'><head><meta charset='utf-8'><title>TAP</title></head><body><main>"
-        f"<h1>Table Access Protocol</h1><p>Clients take this address: <code>{url}</code></p><p>{links}</p>"
-        "</main></body></html>"
-    )
+    told = f"<p>Clients (TOPCAT, pyvo, Aladin) take this address: <code>{url}</code></p>"
+    return HTMLResponse(page("Table Access Protocol", f"{told}<p>{links}</p>"))
 
 
 def features(failed: Container[str] = ()) -> tuple[FeatureList, ...]:

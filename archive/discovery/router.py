@@ -24,6 +24,7 @@ from archive.vo.capability import vosi_capabilities
 from archive.vo.conditional import document
 from archive.vo.dali import Parameters, parameters
 from archive.vo.line import Line
+from archive.vo.page import page
 from archive.vo.routes import PlainRoute, ScsRoute, Sia1Route, SiaRoute, SsaRoute, provided
 from archive.vo.vosi import MEDIA_TYPE, Availability, availability_document, capabilities_document
 
@@ -116,12 +117,12 @@ def cone_searches(request: Request, service: Service) -> HTMLResponse:
         f"<td><a href='{escape(f'{url}/scs/{one.table.name}/capabilities')}'>capabilities</a></td></tr>"
         for one in service.all_searched()
     )
-    return HTMLResponse(
-        "<!DOCTYPE html><html lang='en'><head><meta charset='utf-8'><title>Cone searches</title></head><body><main>"
-        "<h1>Simple Cone Search</h1><p>Clients take one of these addresses, and RA, DEC and SR in degrees.</p>"
+    told = (
+        "<p>Clients take one of these addresses, and RA, DEC and SR in degrees.</p>"
         "<table><thead><tr><th scope='col'>Table</th><th scope='col'>Rows</th><th scope='col'>Address</th>"
-        f"<th scope='col'>About</th></tr></thead><tbody>{listed}</tbody></table></main></body></html>"
+        f"<th scope='col'>About</th></tr></thead><tbody>{listed}</tbody></table>"
     )
+    return HTMLResponse(page("Simple Cone Search", told))
 
 
 @vosi.get("/scs/{table}/capabilities")

@@ -45,6 +45,11 @@ class Coverage:
     def sky_fraction(self) -> float:
         return float(self.moc.sky_fraction)
 
+    @property
+    def has_wide(self) -> bool:
+        """Whether something is covered only by what covers much of the sky."""
+        return bool(self.moc != self.pointed)
+
     @cached_property
     def picture(self) -> bytes:
         """The map that pages show: a second's work, done once."""

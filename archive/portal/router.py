@@ -133,6 +133,12 @@ def static(mark: str, name: str, pages: Rendering) -> Response:
     )
 
 
+@data_router.get("/favicon.ico", include_in_schema=False)
+def favicon(pages: Rendering) -> Response:
+    """What browsers ask for beside answers that are no pages of the portal."""
+    return static("", "mark.svg", pages)
+
+
 @data_router.get("/resolve")
 def resolve(
     service: Service, name: Annotated[str, Query(min_length=1, max_length=200, description="A name, or coordinates")]

@@ -113,7 +113,7 @@ def test_only_what_has_a_coverage_is_remembered() -> None:
     assert len(asked) == 4
     assert list(coverages._made) == ["one"]
     assert coverages.of("one").pointed == moc_of_regions([Circle(10, 20, 1)], ORDER)
-    assert coverages.of("one").sky_fraction > 0.25
+    assert coverages.of("one").sky_fraction > 0.25 and coverages.of("one").has_wide
     assert coverages.of("one").picture is coverages.of("one").picture
 
 

@@ -146,6 +146,13 @@ def test_what_no_route_answers_is_a_page_for_browsers_alone(archive: Served) -> 
     )
 
 
+def test_a_door_has_a_page_for_people_and_browsers_find_an_icon_beside_it(archive: Served) -> None:
+    page = got(archive, "/tap", Accept="text/html")
+    assert page.findtext(".//h1") == "Table Access Protocol"
+    assert page.findtext(".//code") == f"{archive.archive.settings.public_url}/tap"
+    assert httpx.get(f"{archive.url}/favicon.ico", timeout=60).headers["content-type"].startswith("image/svg+xml")
+
+
 def test_resolver_names_and_coverage_are_for_everybody(archive: Served) -> None:
     found = httpx.get(f"{archive.url}/resolve", params={"name": "messier 031"}, timeout=60).json()
     assert found["places"] == [{"name": "M 31", "ra": 10.0, "dec": 20.0, "source": "targets of this archive"}]
