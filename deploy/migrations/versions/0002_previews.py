@@ -35,7 +35,3 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("file_id", "version", "role", name=op.f("pk_preview")),
         schema="arc",
     )
-
-
-def downgrade() -> None:
-    op.drop_table("preview", schema="arc")

@@ -43,9 +43,3 @@ def upgrade() -> None:
         schema="arc",
     )
     op.create_index(op.f("ix_own_share_subject"), "own_share", ["subject"], unique=False, schema="arc")
-
-
-def downgrade() -> None:
-    op.drop_table("own_share", schema="arc")
-    op.drop_table("own_table", schema="arc")
-    op.drop_table("own_space", schema="arc")

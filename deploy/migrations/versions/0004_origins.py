@@ -25,8 +25,3 @@ def upgrade() -> None:
         schema="arc",
     )
     op.create_index("event_kind_event_time_idx", "event", ["kind", "event_time"], schema="store")
-
-
-def downgrade() -> None:
-    op.drop_index("event_kind_event_time_idx", table_name="event", schema="store")
-    op.drop_column("published", "origin", schema="arc")

@@ -128,33 +128,3 @@ def upgrade() -> None:
         " JOIN store.object n ON n.file_id = coalesce(f.file_id, o.key) AND n.version = coalesce(f.version, 1)"
     )
     op.drop_table("former_object", schema="store")
-
-
-def downgrade() -> None:
-    for table in ("container", "object", "copy"):
-        op.execute(f"ALTER TABLE store.{table} RENAME TO later_{table}")
-    for name in ("pkey", "md5_check", "sha256_check", "size_bytes_check"):
-        op.execute(f"ALTER TABLE store.later_object RENAME CONSTRAINT object_{name} TO later_object_{name}")
-    op.create_table(
-        "object",
-        sa.Column("volume", sa.Text(), nullable=False),
-        sa.Column("key", sa.Text(collation="C"), nullable=False),
-        sa.Column("size_bytes", sa.BigInteger(), nullable=False),
-        sa.Column("sha256", sa.Text(), nullable=False),
-        sa.Column("md5", sa.Text(), nullable=False),
-        sa.Column("created", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
-        sa.CheckConstraint("md5 ~ '^[0-9a-f]{32}$'", name=op.f("object_md5_check")),
-        sa.CheckConstraint("sha256 ~ '^[0-9a-f]{64}$'", name=op.f("object_sha256_check")),
-        sa.CheckConstraint("size_bytes >= 0", name=op.f("object_size_bytes_check")),
-        sa.PrimaryKeyConstraint("volume", "key", name=op.f("object_pkey")),
-        schema="store",
-    )
-    op.execute(
-        "INSERT INTO store.object (volume, key, size_bytes, sha256, md5, created)"
-        " SELECT c.volume, c.key, o.size_bytes, o.sha256, o.md5, o.created"
-        " FROM store.later_copy c JOIN store.later_object o USING (object_id) WHERE o.removed IS NULL"
-    )
-    op.drop_table("later_copy", schema="store")
-    op.drop_table("later_object", schema="store")
-    op.drop_table("later_container", schema="store")
-    op.drop_table("volume", schema="store")

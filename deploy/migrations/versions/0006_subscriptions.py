@@ -54,8 +54,3 @@ def upgrade() -> None:
         schema="store",
     )
     op.create_index("undelivered_subscr_id_next_try_idx", "undelivered", ["subscr_id", "next_try"], schema="store")
-
-
-def downgrade() -> None:
-    op.drop_table("undelivered", schema="store")
-    op.drop_table("subscription", schema="store")

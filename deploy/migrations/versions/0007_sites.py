@@ -26,7 +26,3 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("name", name=op.f("site_pkey")),
         schema="store",
     )
-
-
-def downgrade() -> None:
-    op.drop_table("site", schema="store")

@@ -37,12 +37,3 @@ def upgrade() -> None:
         schema="store",
         postgresql_where=sa.text("removed IS NOT NULL"),
     )
-
-
-def downgrade() -> None:
-    op.drop_index("object_removed_idx", table_name="object", schema="store")
-    op.create_index(
-        "copy_volume_verified_idx", "copy", ["volume", sa.literal_column("verified NULLS FIRST")], schema="store"
-    )
-    op.drop_index("copy_sound_idx", table_name="copy", schema="store")
-    op.drop_table("counted", schema="store")
