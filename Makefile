@@ -50,7 +50,7 @@ docs: $(VENV)/installed-docs ## this documentation as a site: build/docs/index.h
 	@$(BIN)/sphinx-build -q -W --keep-going -b html -d build/doctrees docs build/docs
 	@echo "build/docs/index.html"
 
-faults: $(VENV)/installed-tests ## the long runs that inject faults
+faults: $(VENV)/installed-tests ## the long runs: faults injected, ten thousand random queries
 	@$(BIN)/python -m pytest -q -m "fault or slow" --run-long tests
 
 soak: $(VENV)/installed-tests ## many users at once, and what they leave behind (USERS=200 SECONDS=300)

@@ -26,7 +26,6 @@ from tests.tap.test_adql_random import QUERIES
 
 ROWS = 500
 CIRCLES = Column("s_region", "double", "3", "circle")
-FEW, MANY = 150, 10_000
 UPLOAD = """<VOTABLE xmlns="http://www.ivoa.net/xml/VOTable/v1.3"><RESOURCE><TABLE>
 <FIELD name="name" datatype="char" arraysize="*"/><FIELD name="p" datatype="double" arraysize="2" xtype="point"/>
 <DATA><TABLEDATA><TR><TD>a</TD><TD>10 20</TD></TR><TR><TD>b</TD><TD>11 21</TD></TR></TABLEDATA></DATA>
@@ -125,18 +124,13 @@ WHERE w.ev_class = 'pg_temp.asked'::regclass
 """
 
 
-@pytest.mark.timeout(3600)  # ten thousand take ten minutes and more
-def test_random_queries_are_no_fault_of_ours_and_ask_nothing_but_what_is_published(
-    sky: Served, request: pytest.FixtureRequest
-) -> None:
-    """A few in each run, ten thousand with --run-long."""
+# Ten thousand take ten minutes and more.
+@pytest.mark.parametrize("examples", [150, pytest.param(10_000, marks=[pytest.mark.slow, pytest.mark.timeout(3600)])])
+def test_random_queries_are_no_fault_of_ours_and_ask_nothing_but_what_is_published(sky: Served, examples: int) -> None:
     statuses: Counter[int] = Counter()
     with httpx.Client(base_url=sky.url, timeout=60) as client:
 
-        @settings(
-            max_examples=MANY if request.config.getoption("--run-long") else FEW, deadline=None, database=None,
-            suppress_health_check=list(HealthCheck),
-        )  # fmt: skip
+        @settings(max_examples=examples, deadline=None, database=None, suppress_health_check=list(HealthCheck))
         @example("SELECT 0 FROM sky.stars WHERE IN_UNIT(ra, 'arcsec') = 2.5 + -(NULL)", False, "csv")
         @given(QUERIES, st.booleans(), st.sampled_from(["csv", "votable", "votable/td", "json"]))
         def ask(query: str, known: bool, form: str) -> None:
