@@ -1,16 +1,18 @@
-"""What lies on the volumes, counted: copies, bytes, when they were read. Exact where that is quick, else a while old.
+"""What takes long to count: copies on the volumes, their bytes, when they were read; and what others have counted.
 
 10^7 objects take many seconds to count, and a row of counters that every put changed would have puts wait for each
 other. So what took long to count is kept, with its moment, until counting again is no more than a fiftieth of the
-time that passed. What is quick to count is counted whenever it is asked for, and not kept.
+time that passed. What is quick to count is counted whenever it is asked for, exactly, and not kept.
 """
 
 import logging
-from dataclasses import astuple, dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from threading import Thread
+from typing import Any
 
-from sqlalchemy import Connection, Engine, delete, func, select, text
+from sqlalchemy import Connection, Engine, TextClause, delete, func, select, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -22,12 +24,11 @@ log = logging.getLogger(__name__)
 DAYS = 30
 QUICK = timedelta(seconds=1)
 SHARE = 50
-_COPIES = "copies"
-# One key of PostgreSQL's advisory locks, ours by choice ("coun" in ASCII).
+# One family of PostgreSQL's advisory locks, ours by choice ("coun" in ASCII).
 _COUNT_LOCK = 0x636F756E
 
 _MOMENT = text("SELECT clock_timestamp()")
-_COUNT = text(
+_COPIES = text(
     f"""
     SELECT c.volume, c.state,
            CASE WHEN c.verified >= now() - interval '{DAYS} days' THEN (c.verified AT TIME ZONE 'UTC')::date::text END,
@@ -53,10 +54,9 @@ class Counted:
 
 @dataclass(frozen=True, slots=True)
 class Totals:
-    """All copies on record as they were at a moment (UTC). took: what counting them took."""
+    """All copies on record as they were at a moment (UTC)."""
 
     moment: datetime
-    took: timedelta
     counted: tuple[Counted, ...]
 
     def by_volume(self) -> dict[str, tuple[int, int]]:
@@ -76,59 +76,75 @@ class Totals:
         return found
 
 
-def totals(engine: Engine, *, wait: bool = True) -> Totals:
-    """Count what lies on the volumes, or say what was counted not long ago.
+@dataclass(frozen=True, slots=True)
+class Count:
+    """The rows of a statement that counts, as they were at a moment (UTC). took: what counting them took."""
 
-    engine: of role writer. wait: whether the caller waits while what is too old is counted anew; else that is done in
-    the background, for whoever asks next, and what there is is told with its moment.
+    moment: datetime
+    took: timedelta
+    rows: Sequence[Sequence[Any]]
+
+
+def totals(engine: Engine, *, wait: bool = True) -> Totals:
+    """Count what lies on the volumes, or say what was counted not long ago; engine, wait: as of count()."""
+    found = count(engine, "copies", _COPIES, wait=wait)
+    return Totals(found.moment, tuple(Counted(*row) for row in found.rows))
+
+
+def count(engine: Engine, what: str, statement: TextClause, *, wait: bool = True) -> Count:
+    """Count, or say what was counted not long ago.
+
+    engine: of role writer. what: the name under which it is kept. statement: gives rows of what JSON can hold.
+    wait: whether the caller waits while what is too old is counted anew; else that is done in the background, for
+    whoever asks next, and what there is is told with its moment.
     """
     with engine.connect() as connection:
-        kept, is_old = _kept(connection)
+        kept, is_old = _kept(connection, what)
     if kept is None or (is_old and wait):
-        return _count(engine)
+        return _count(engine, what, statement)
     if is_old:
-        Thread(target=_count_behind, args=(engine,), name="count copies", daemon=True).start()
+        Thread(target=_count_behind, args=(engine, what, statement), name=f"count {what}", daemon=True).start()
     return kept
 
 
-def _count(engine: Engine) -> Totals:
+def _count(engine: Engine, what: str, statement: TextClause) -> Count:
     """Count, one at a time: whoever waited for another takes what that one kept."""
     with engine.begin() as connection:
-        connection.execute(select(func.pg_advisory_xact_lock(_COUNT_LOCK)))
-        kept, is_old = _kept(connection)
-        return _count_and_keep(connection) if kept is None or is_old else kept
+        connection.execute(select(func.pg_advisory_xact_lock(_COUNT_LOCK, func.hashtext(what))))
+        kept, is_old = _kept(connection, what)
+        return _count_and_keep(connection, what, statement) if kept is None or is_old else kept
 
 
-def _count_behind(engine: Engine) -> None:
+def _count_behind(engine: Engine, what: str, statement: TextClause) -> None:
     """Count, unless somebody is at it."""
     try:
         with engine.begin() as connection:
-            if connection.scalar(select(func.pg_try_advisory_xact_lock(_COUNT_LOCK))):
-                _count_and_keep(connection)
+            if connection.scalar(select(func.pg_try_advisory_xact_lock(_COUNT_LOCK, func.hashtext(what)))):
+                _count_and_keep(connection, what, statement)
     except SQLAlchemyError as error:
-        log.warning("copies could not be counted: %s", error)
+        log.warning("%s could not be counted: %s", what, error)
 
 
-def _count_and_keep(connection: Connection) -> Totals:
+def _count_and_keep(connection: Connection, what: str, statement: TextClause) -> Count:
     began = connection.execute(_MOMENT).scalar_one()
-    found = tuple(Counted(*row) for row in connection.execute(_COUNT))
-    made = Totals(began, connection.execute(_MOMENT).scalar_one() - began, found)
+    rows = connection.execute(statement).all()
+    made = Count(began, connection.execute(_MOMENT).scalar_one() - began, rows)
     # A transaction that writes delays the feed, so this one does it at its end, and seldom.
     if made.took < QUICK:
-        connection.execute(delete(counted).where(counted.c.what == _COPIES))
+        connection.execute(delete(counted).where(counted.c.what == what))
         return made
-    told = {"moment": made.moment, "took": made.took, "detail": [astuple(each) for each in found]}
-    written = insert(counted).values(what=_COPIES, **told)
+    told = {"moment": made.moment, "took": made.took, "detail": [list(row) for row in rows]}
+    written = insert(counted).values(what=what, **told)
     connection.execute(written.on_conflict_do_update(index_elements=["what"], set_=told))
     return made
 
 
-def _kept(connection: Connection) -> tuple[Totals | None, bool]:
+def _kept(connection: Connection, what: str) -> tuple[Count | None, bool]:
     """What was counted last, if that took long; and whether it is time to do it again."""
     c = counted.c
-    kept = select(c.moment, c.took, c.detail, func.clock_timestamp()).where(c.what == _COPIES)
+    kept = select(c.moment, c.took, c.detail, func.clock_timestamp()).where(c.what == what)
     row = connection.execute(kept).one_or_none()
     if row is None:
         return None, True
     moment, took, detail, now = row
-    return Totals(moment, took, tuple(Counted(*each) for each in detail)), now - moment > SHARE * took
+    return Count(moment, took, detail), now - moment > SHARE * took

@@ -21,7 +21,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, G
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -31,6 +31,7 @@ from archive.app.opened import OpenedArchive
 from archive.app.processes import FOLDER_VARIABLE
 from archive.vo.errors import ArchiveError
 from archive.vo.routes import PlainRoute
+from storage import totals
 from storage.errors import StorageError
 from storage.status import StoreStatus, ask, store_status
 
@@ -152,8 +153,8 @@ class ArchiveMetrics(Collector):
     def _database(self) -> tuple[bool, list[Metric]]:
         engines = self._archive.engines
         with engines.writer.connect() as writer, engines.reader.connect() as reader:
-            found = [_connections(writer, reader), _queries(reader), _jobs(writer), *_files(writer)]
-            found += _events(writer)
+            found = [_connections(writer, reader), _queries(reader), _jobs(writer), *_events(writer)]
+        found += _files(engines.writer)
         status = store_status(self._archive.objects, wait=False)
         return True, [*found, *_on_record(status), *_runs(status)]
 
@@ -212,14 +213,22 @@ def _jobs(writer: Connection) -> Metric:
     return found
 
 
-def _files(writer: Connection) -> list[Metric]:
+_FILES = text("SELECT kind, count(*), sum(file_size)::bigint FROM arc.file WHERE superseded_at IS NULL GROUP BY 1")
+
+
+def _files(engine: Engine) -> list[Metric]:
+    found = totals.count(engine, "files", _FILES, wait=False)
     files = GaugeMetricFamily("uraniborg_files", "Current files.", labels=("kind",))
     size = GaugeMetricFamily("uraniborg_files_bytes", "Bytes of current files.", labels=("kind",))
-    statement = text("SELECT kind, count(*), sum(file_size) FROM arc.file WHERE superseded_at IS NULL GROUP BY 1")
-    for kind, number, size_bytes in writer.execute(statement):
+    for kind, number, size_bytes in found.rows:
         files.add_metric((kind,), number)
-        size.add_metric((kind,), float(size_bytes))
-    return [files, size]
+        size.add_metric((kind,), size_bytes)
+    counted = GaugeMetricFamily(
+        "uraniborg_files_counted_timestamp_seconds",
+        "When current files were counted, Unix time.",
+        value=found.moment.timestamp(),
+    )
+    return [files, size, counted]
 
 
 def _on_record(status: StoreStatus) -> list[Metric]:

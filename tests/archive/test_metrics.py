@@ -5,7 +5,9 @@ import io
 import os
 import signal
 import subprocess
+import time
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from threading import Thread
 
@@ -17,6 +19,7 @@ from lxml import html
 from prometheus_client.parser import text_string_to_metric_families
 
 from archive.app.metrics import ArchiveMetrics
+from storage import totals
 from storage.scrub import scrub
 from storage.upkeep import Upkeep, run_job
 from tests.databases import Postgres
@@ -24,6 +27,12 @@ from tests.journeys.archives import image
 from tests.live import PROGRAM, ROOT, serving, words_of
 from tests.served import Served, served, wait_until
 
+RAW_FILE = (
+    "INSERT INTO arc.file (file_id, version, kind, calib_level, obs_collection, obs_id, obs_publisher_did, source,"
+    " object_key, file_name, file_id_encoded, media_type, file_size, sha256, md5, rights)"
+    " VALUES ('one.fits', 1, 'raw', 1, 'c', 'o', 'ivo://a/ID?one.fits', '/x', 'k', 'one.fits', 'one.fits',"
+    " 'image/fits', 7, repeat('a', 64), repeat('b', 32), 'public')"
+)
 Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 
 
@@ -99,6 +108,24 @@ def test_a_part_that_does_not_answer_is_told_and_hides_nothing_else(archive: Ser
     assert found[("uraniborg_up", (("part", "database"),))] == 0
     assert found[("uraniborg_up", (("part", "store"),))] == 1
     assert looked(archive)[("uraniborg_up", (("part", "database"),))] == 1
+
+
+def test_files_whose_counting_takes_long_are_counted_for_the_next_who_asks_and_told_with_the_moment(
+    archive: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files, moment = ("uraniborg_files", (("kind", "raw"),)), ("uraniborg_files_counted_timestamp_seconds", ())
+    monkeypatch.setattr(totals, "QUICK", timedelta(0))
+    monkeypatch.setattr(totals, "SHARE", 1e5)
+    first = looked(archive)
+    archive.change(RAW_FILE)
+    again = looked(archive)
+    assert files not in first and files not in again and again[moment] == first[moment] > time.time() - 3600
+    archive.change("UPDATE store.counted SET moment = moment - interval '1 day'")
+    assert files not in looked(archive), "nobody waits for it"
+    wait_until(lambda: looked(archive).get(files) == 1)
+    monkeypatch.undo()
+    archive.change("DELETE FROM store.counted; DELETE FROM arc.file")
+    assert files not in looked(archive), "what is quick to count is counted each time"
 
 
 @pytest.mark.parametrize(
