@@ -24,7 +24,7 @@ import psutil
 import psycopg
 from helpers import SEED, in_turns, show, show_turns, timed
 from psycopg import sql
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, delete, insert, text
 from sqlalchemy.schema import AddConstraint, DropConstraint
 
 from archive.app.metrics import ArchiveMetrics
@@ -33,13 +33,14 @@ from archive.app.setup import make_volumes, prepare
 from archive.database.engines import psycopg_dsn
 from archive.settings import Settings
 from storage import rounds, tables
-from storage.replicate import PAGE, Policy
+from storage.replicate import PAGE
 from storage.scrub import BATCH
 from storage.status import store_status
 from storage.totals import totals
 from uraniborg import metadata
 
 MAKERS = 2
+VOLUMES = {"posix": "here", "two": "here"}
 LISTED = 1_000_000
 LOOK_UPS = 5_000
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -116,6 +117,7 @@ def make(archive: OpenedArchive, objects: int) -> None:
             connection.execute(DropConstraint(reference))
         for index in indexes:
             index.drop(connection)
+        connection.execute(text("ALTER TABLE store.copy DISABLE TRIGGER copy_noted"))
     share = -(-objects // MAKERS)
     for table, columns, line in (("object", OBJECT_COLUMNS, object_line), ("copy", COPY_COLUMNS, copy_lines)):
         parts = [range(first, min(first + share, objects + 1)) for first in range(1, objects + 1, share)]
@@ -131,6 +133,7 @@ def make(archive: OpenedArchive, objects: int) -> None:
             index.create(connection)
         for reference in references:
             connection.execute(AddConstraint(reference))
+        connection.execute(text("ALTER TABLE store.copy ENABLE TRIGGER copy_noted"))
         connection.execute(text("SELECT setval('store.object_object_id_seq', max(object_id)) FROM store.object"))
     with archive.engines.owner.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:
         connection.execute(text("VACUUM (ANALYZE) store.object, store.copy"))
@@ -174,9 +177,7 @@ def listing(archive: OpenedArchive, objects: int) -> None:
 def planning(archive: OpenedArchive, objects: int) -> Iterator[tuple[str, Callable[[Connection], object]]]:
     """What is asked often, by name."""
     due, all_read = NOW - 30 * DAY, NOW - 60 * DAY
-    good = ["posix", "two"]
-    policy = Policy(copies=2)
-    lacking = partial(rounds.lacking, copies=policy.copies, sites=policy.sites, good=good)
+    wanted = rounds.Wanted(2, 1, VOLUMES, tuple(VOLUMES))
     with archive.engines.writer.connect() as connection:
         read = rounds.due_copies(connection, "two", NOW, BATCH)
     batch = [(each.object_id, each.copies[0].key) for each in read]
@@ -188,11 +189,42 @@ def planning(archive: OpenedArchive, objects: int) -> Iterator[tuple[str, Callab
     yield "scrub: a batch marked as read", lambda c: rounds.mark_verified(c, "two", batch)
     yield "reconcile, evict, drain: first page", lambda c: rounds.objects_of(c, "posix")
     yield "reconcile, evict, drain: a page in the middle", lambda c: rounds.objects_of(c, "posix", after=middle)
-    yield "replicate: first page", lambda c: lacking(c, 0)
-    yield "replicate: a page in the middle", lambda c: lacking(c, objects // 2)
-    yield "replicate: objects of a page", lambda c: rounds.with_copies(c, lacking(c, 0)[1][:PAGE])
+    yield "replicate: first page", lambda c: rounds.lacking(c, 0, wanted)
+    yield "replicate: a page in the middle", lambda c: rounds.lacking(c, objects // 2, wanted)
+    yield "replicate: objects of a page", lambda c: rounds.with_copies(c, rounds.lacking(c, 0, wanted)[1][:PAGE])
     yield "janitor: removals to finish", rounds.unfinished_removals
     yield "copies that are marked", rounds.faulty
+
+
+def walk(archive: OpenedArchive) -> None:
+    """Through all objects, as the job of replicate goes when a volume is another than before."""
+    with archive.engines.writer.begin() as connection:
+        connection.execute(delete(tables.walk))
+    found: list[int] | None = []
+    while found is not None:
+        with archive.engines.writer.begin() as connection:
+            found = rounds.walk_on(connection, rounds.Wanted(1, 1, VOLUMES, tuple(VOLUMES)))
+
+
+def changed(archive: OpenedArchive, objects: int, number: int) -> Callable[[], object]:
+    """A run of that job, but for the copying, when copies of so many objects have changed."""
+    draw = random.Random(SEED)
+    with archive.engines.writer.begin() as connection:
+        connection.execute(delete(tables.unsettled))
+        if number:
+            rows = [{"object_id": each} for each in draw.sample(range(1, objects + 1), number)]
+            connection.execute(insert(tables.unsettled), rows)
+        before = rounds.now(connection) + DAY
+
+    def run() -> None:
+        wanted = rounds.Wanted(1, 1, VOLUMES, tuple(VOLUMES))
+        with archive.engines.writer.connect() as connection:  # not committed: it is done twice
+            found = rounds.take_unsettled(connection, wanted, before=before)
+            assert (found is None) == (number == 0)
+            if found is None:
+                assert rounds.walk_on(connection, wanted) is None
+
+    return run
 
 
 def asked(archive: OpenedArchive, objects: int) -> None:
@@ -210,8 +242,12 @@ def asked(archive: OpenedArchive, objects: int) -> None:
         "/metrics": lambda: deque(metrics.collect(), 0),
         "volumes at start": lambda: make_volumes(archive),
     }
+    whole["replicate: the job goes through all"] = lambda: walk(archive)
     for title, work in whole.items():
         rows.append([title, *(f"{timed(work) / 1e3:.3f}" for _ in range(2))])
+    for number in (0, 10_000):
+        work = changed(archive, objects, number)
+        rows.append([f"replicate: the job, {number:,} changed", *(f"{timed(work) / 1e3:.3f}" for _ in range(2))])
     show("what is asked often", ["question", "first, s", "again, s"], rows)
 
 

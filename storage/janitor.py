@@ -1,4 +1,5 @@
-"""Clearing up after what was cut off: puts that never ended, removals that did not come to their end."""
+"""Clearing up after what was cut off: puts that never ended, removals that did not come to their end; notes that nobody
+takes."""
 
 import logging
 from collections.abc import Iterator
@@ -39,6 +40,8 @@ def janitor(service: ObjectService, *, grace_s: float, pace: Pace | None = None)
             continue
         if cleared:
             yield Finding("left_over", volume.name, "", f"{cleared} unfinished writes", done="deleted")
+    with service.engine.begin() as connection:
+        rounds.forget_unsettled(connection)
     after = 0
     while not pace.is_over:
         with service.engine.connect() as connection:

@@ -1,11 +1,18 @@
 """Copies: as many, and where, as the policy wants; and none on a volume that is to be emptied.
 
 Only independent copies count: sound ones on volumes that are to be had, are not emptied, and are no caches.
+
+Going through 10^7 objects takes a minute. So the job looks at those alone that are noted as unsettled, which the
+catalogue does whenever a copy comes, goes or changes its state, in the same transaction; and goes through all when the
+policy, or a volume, is another than before. What lacks a copy stays noted until it has it.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
+
+from sqlalchemy import Connection
 
 from storage import rounds
 from storage.errors import CopyNeeded, ObjectNotFound, OutOfSpace, StorageError, VolumeUnavailable
@@ -42,21 +49,34 @@ def replicate(service: ObjectService, policy: Policy, *, pace: Pace | None = Non
     pace, after = pace or Pace(), 0
     while not pace.is_over:
         rows = service.volumes()
-        good = [name for name, row in rows.items() if policy.counts(row) and _is_ours(service, name)]
         with service.engine.connect() as connection:
-            last, found = rounds.lacking(connection, after, copies=policy.copies, sites=policy.sites, good=good)
+            last, found = rounds.lacking(connection, after, _wanted(service, policy, rows))
         if last is None:
             return
         after = last
-        while found and not pace.is_over:
-            page, found = found[:PAGE], found[PAGE:]
-            with service.engine.connect() as connection:
-                versions = rounds.with_copies(connection, page)
-            for version in versions:
-                if not pace.begin():
-                    return
-                if version.removed is None:
-                    yield from _bring(service, version, policy, rows, pace)
+        yield from _bring_all(service, found, policy, rows, pace)
+
+
+def keep_up(service: ObjectService, policy: Policy, *, pace: Pace | None = None) -> Iterator[Finding]:
+    """The same of what may lack a copy since the last time, as a job does every few minutes; one at a time.
+
+    What was broken off, or killed, goes on with the next.
+    """
+    pace = pace or Pace()
+    with service.engine.connect() as connection:
+        began = rounds.now(connection)
+    # In turns, so that neither waits for what the other finds to be copied.
+    turns: list[Callable[[Connection, rounds.Wanted], list[int] | None]] = [
+        partial(rounds.take_unsettled, before=began),
+        rounds.walk_on,
+    ]
+    while turns and not pace.is_over:
+        look, rows = turns.pop(0), service.volumes()
+        with service.engine.begin() as connection:
+            found = look(connection, _wanted(service, policy, rows))
+        if found is not None:
+            turns.append(look)
+            yield from _bring_all(service, found, policy, rows, pace)
 
 
 def drain(service: ObjectService, name: str, policy: Policy, *, pace: Pace | None = None) -> Iterator[Finding]:
@@ -132,6 +152,27 @@ def independent(version: ObjectVersion, rows: dict[str, VolumeRow], policy: Poli
         for copy in version.copies
         if copy.state == "ok" and copy.volume in rows and policy.counts(rows[copy.volume])
     ]
+
+
+def _wanted(service: ObjectService, policy: Policy, rows: dict[str, VolumeRow]) -> rounds.Wanted:
+    ours = [row for name, row in rows.items() if _is_ours(service, name)]
+    good = {row.name: row.site for row in ours if policy.counts(row)}
+    return rounds.Wanted(policy.copies, policy.sites, good, tuple(row.name for row in ours if row.state == "online"))
+
+
+def _bring_all(
+    service: ObjectService, object_ids: Sequence[int], policy: Policy, rows: dict[str, VolumeRow], pace: Pace
+) -> Iterator[Finding]:
+    for start in range(0, len(object_ids), PAGE):
+        if pace.is_over:
+            return
+        with service.engine.connect() as connection:
+            versions = rounds.with_copies(connection, object_ids[start : start + PAGE])
+        for version in versions:
+            if not pace.begin():
+                return
+            if version.removed is None:
+                yield from _bring(service, version, policy, rows, pace)
 
 
 def _bring(

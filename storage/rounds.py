@@ -4,15 +4,16 @@ Functions on a Connection of role writer, within the caller's transaction. None 
 objects takes days, and goes on where it was after each page.
 """
 
-from collections.abc import Collection, Iterable, Sequence
-from dataclasses import replace
-from datetime import datetime
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Select, func, literal, select, text, update
+from sqlalchemy import Connection, Select, delete, func, literal, select, text, update
+from sqlalchemy.dialects.postgresql import insert
 
 from storage.model import Copy, ObjectVersion
-from storage.tables import copy, stored_object
+from storage.tables import copy, stored_object, unsettled, walk
 
 _o = stored_object.c
 _OBJECT_COLUMNS = tuple(stored_object.c)
@@ -21,11 +22,8 @@ _COPIES = tuple(column.label(f"copy_{column.name}") for column in _COPY_COLUMNS)
 # Written into the statement: an index of the sound alone, or of the others, serves no statement that leaves it open.
 _OK = literal("ok", literal_execute=True)
 
-_LACKING = text(
-    """
-    WITH page AS (
-        SELECT object_id FROM store.object WHERE object_id > :after AND removed IS NULL ORDER BY object_id LIMIT :most
-    ), held AS (
+_LACKING = """
+    WITH page AS ({}), held AS (
         SELECT p.object_id,
                count(v.name) AS copies,
                count(DISTINCT v.site) AS sites,
@@ -39,8 +37,33 @@ _LACKING = text(
     SELECT (SELECT max(object_id) FROM page),
            array_agg(object_id ORDER BY object_id) FILTER (WHERE copies < :copies OR sites < :sites OR faulty)
     FROM held
+"""
+_NEXT_LACKING = text(
+    _LACKING.format(
+        "SELECT object_id FROM store.object WHERE object_id > :after AND removed IS NULL ORDER BY object_id LIMIT :most"
+    )
+)
+_LACKING_OF = text(
+    _LACKING.format("SELECT object_id FROM store.object WHERE object_id = ANY(:object_ids) AND removed IS NULL")
+)
+_TAKE_UNSETTLED = text(
+    """
+    DELETE FROM store.unsettled
+    WHERE object_id IN (SELECT object_id FROM store.unsettled WHERE noted < :before ORDER BY noted LIMIT :most)
+    RETURNING object_id
     """
 )
+_NOTE = text(
+    """
+    INSERT INTO store.unsettled (object_id)
+    SELECT o.object_id FROM unnest(CAST(:object_ids AS bigint[])) AS o (object_id)
+    WHERE NOT EXISTS (SELECT FROM store.unsettled u WHERE u.object_id = o.object_id)
+    RETURNING object_id
+    """
+)
+_REPLICATE = "replicate"
+# Nothing should escape what is noted; what did, by a trigger that was off, is found by then.
+WALK_AGAIN = timedelta(days=1)
 _VERIFIED = text(
     """
     UPDATE store.copy c SET verified = clock_timestamp()
@@ -108,17 +131,71 @@ def objects_of(
     return _versions(connection, wanted)
 
 
-def lacking(
-    connection: Connection, after: int, *, copies: int, sites: int, good: Collection[str], most: int = 10_000
-) -> tuple[int | None, list[int]]:
-    """Of the next `most` objects behind an object_id: the last one's (None: there are no more), and those that lack.
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What every object should have: sound copies on so many good volumes, and these on so many sites; and none that is
+    not sound where it can be repaired. good: by name the site of each; online: the volumes that can be written to."""
 
-    They lack when they have fewer sound copies on good volumes than wanted, or on fewer sites, or one that is not
-    sound on a volume that is online.
-    """
-    asked = {"after": after, "most": most, "copies": copies, "sites": sites, "good": list(good)}
-    last, found = connection.execute(_LACKING, asked).one()
+    copies: int
+    sites: int
+    good: Mapping[str, str]
+    online: tuple[str, ...]
+
+
+def lacking(connection: Connection, after: int, wanted: Wanted, *, most: int = 10_000) -> tuple[int | None, list[int]]:
+    """Of the next `most` objects behind an object_id: the last one's (None: there are no more), and those that lack."""
+    last, found = connection.execute(_NEXT_LACKING, {"after": after, "most": most, **_asked(wanted)}).one()
     return last, list(found or ())
+
+
+def take_unsettled(connection: Connection, wanted: Wanted, *, before: datetime, most: int = 10_000) -> list[int] | None:
+    """Of the objects noted longest ago, before a moment, those that lack; None if none was noted before.
+
+    These are noted anew, the others no more. One that was noted again meanwhile is left to a later moment.
+    """
+    taken = connection.scalars(_TAKE_UNSETTLED, {"before": before, "most": most}).all()
+    if not taken:
+        return None
+    # A statement of its own, later than all that was taken: whatever it cannot see yet will be noted behind it.
+    _, found = connection.execute(_LACKING_OF, {"object_ids": list(taken), **_asked(wanted)}).one()
+    return _note(connection, found)
+
+
+def walk_on(connection: Connection, wanted: Wanted, *, most: int = 10_000) -> list[int] | None:
+    """Of the next objects of a walk through all, those that lack and are not noted yet, which they are then; None if
+    there is no walk to be made.
+
+    There is when other things are wanted than before, or a day after the last; it goes on where the last call was.
+    """
+    w, told = walk.c, asdict(wanted) | {"online": list(wanted.online)}
+    age = func.clock_timestamp() - w.moment
+    row = connection.execute(select(w.wanted, w.after, age).where(w.what == _REPLICATE)).one_or_none()
+    after = 0
+    if row is not None and row.wanted == told:
+        if row.after is None and row[2] < WALK_AGAIN:
+            return None
+        after = row.after or 0
+    last, found = lacking(connection, after, wanted, most=most)
+    values = {"wanted": told, "after": last, "moment": func.clock_timestamp()}
+    written = insert(walk).values(what=_REPLICATE, **values)
+    connection.execute(written.on_conflict_do_update(index_elements=["what"], set_=values))
+    return _note(connection, found)
+
+
+def forget_unsettled(connection: Connection) -> None:
+    """Where nobody takes what is noted, for two days, let it not grow for ever: who does again walks through all."""
+    old = delete(unsettled).where(unsettled.c.noted < func.now() - 2 * WALK_AGAIN)
+    if connection.execute(old).rowcount:
+        connection.execute(delete(walk).where(walk.c.what == _REPLICATE))
+
+
+def _asked(wanted: Wanted) -> dict[str, Any]:
+    return {"copies": wanted.copies, "sites": wanted.sites, "good": list(wanted.good)}
+
+
+def _note(connection: Connection, object_ids: Sequence[int] | None) -> list[int]:
+    """Note these, but for those that are noted; which were not."""
+    return sorted(connection.scalars(_NOTE, {"object_ids": list(object_ids)})) if object_ids else []
 
 
 def with_copies(connection: Connection, object_ids: Iterable[int]) -> list[ObjectVersion]:

@@ -128,6 +128,41 @@ Index("copy_sound_idx", copy.c.volume, copy.c.verified.nulls_first(), postgresql
 # Few are not as they should be.
 Index("copy_state_idx", copy.c.state, copy.c.volume, postgresql_where=copy.c.state != "ok")
 
+# Objects that may lack a copy: one of theirs came, went or changed since replicate.py looked, or they lacked one then.
+# Rows are added and taken, never changed, and an object may have several: whoever changes a copy waits for nobody.
+unsettled = Table(
+    "unsettled",
+    metadata,
+    Column("object_id", BigInteger, nullable=False),
+    Column("noted", DateTime(timezone=True), nullable=False, server_default=text("now()")),
+)
+Index("unsettled_object_id_idx", unsettled.c.object_id)
+Index("unsettled_noted_idx", unsettled.c.noted)
+
+# By the database, so that no way to change a copy is forgotten. Where there are jobs to read it: a migration of the
+# archive makes it, and a node alone has none.
+NOTE_COPIES = (
+    """
+    CREATE FUNCTION store.note_copy() RETURNS trigger LANGUAGE plpgsql AS $$
+    BEGIN
+        INSERT INTO store.unsettled (object_id) VALUES (coalesce(NEW.object_id, OLD.object_id));
+        RETURN NULL;
+    END $$
+    """,
+    "CREATE TRIGGER copy_noted AFTER INSERT OR DELETE OR UPDATE OF state ON store.copy"
+    " FOR EACH ROW EXECUTE FUNCTION store.note_copy()",
+)
+
+# How far replicate.py has gone through all objects.
+walk = Table(
+    "walk",
+    metadata,
+    Column("what", Text, primary_key=True),
+    Column("wanted", JSONB, nullable=False, comment="of every object; if that is another now, it begins again"),
+    Column("after", BigInteger, comment="object_id up to which it went; null: through all"),
+    Column("moment", DateTime(timezone=True), nullable=False, comment="when it went so far"),
+)
+
 volume = Table(
     "volume",
     metadata,

@@ -17,7 +17,7 @@ from storage.ngas.delivery import delivered
 from storage.ngas.settings import NgasSettings
 from storage.objects import ObjectService
 from storage.reconcile import GRACE_S, reconcile
-from storage.replicate import Policy, drain_all, replicate
+from storage.replicate import Policy, drain_all, keep_up
 from storage.scrub import scrub
 from storage.sites import FollowRule, follow_all
 from storage.status import last_runs
@@ -70,7 +70,7 @@ PROCESSES: Mapping[Process, Callable[[ObjectService, Upkeep, Pace], Iterator[Fin
     "reconcile": lambda service, upkeep, pace: reconcile(
         service, grace_s=upkeep.grace_s, delete=upkeep.delete_orphans, pace=pace
     ),
-    "replicate": lambda service, upkeep, pace: replicate(service, upkeep.policy, pace=pace),
+    "replicate": lambda service, upkeep, pace: keep_up(service, upkeep.policy, pace=pace),
     "drain": lambda service, upkeep, pace: drain_all(service, upkeep.policy, pace=pace),
     "janitor": lambda service, upkeep, pace: janitor(service, grace_s=upkeep.grace_s, pace=pace),
     "evict": lambda service, upkeep, pace: evict(service, upkeep.cache, pace=pace),

@@ -57,10 +57,12 @@ def fill(archive: Archive) -> None:
 
 
 def rows(archive: Archive) -> dict[str, list[Any]]:
-    """Every row of every table, as text; of its own is what each archive makes for its operator."""
+    """Every row of every table, as text; of its own is what each archive makes for its operator, and that the copies of
+    all objects that were restored are to be looked at."""
     own = {
         "acl.token": "WHERE label <> 'operator.token'",
         "acl.audit": "WHERE subject <> 'user:operator'",
+        "store.unsettled": "WHERE false",
     }
     tables = [f"{schema}.{name}" for schema, name in saving.declared(uraniborg.metadata())]
     # A job's place in the queue is of the queue that it waits in.
@@ -123,6 +125,8 @@ def test_a_restored_archive_has_the_same_rows_bytes_and_answers(archive: Archive
         assert answers(other) == before[2]
         assert own(other) == kept
         assert other.findings() == []
+        unsettled = "SELECT object_id FROM store.object EXCEPT SELECT object_id FROM store.unsettled"
+        assert other.rows(unsettled) == []
         assert renew_labels(other.opened.objects) == 0, "the labels that lie with the bytes say what the catalogue says"
         waiting = "SELECT task_name, args->>'file_id' FROM jobs.procrastinate_jobs WHERE task_name = 'hips.update'"
         assert other.rows(waiting) == [("hips.update", "sky/0.fits")]

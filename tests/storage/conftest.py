@@ -7,7 +7,7 @@ from sqlalchemy import Engine, delete
 from sqlalchemy.schema import CreateSchema
 
 from archive.database.roles import grant
-from storage.tables import container, counted, event, metadata, stored_object, volume
+from storage.tables import NOTE_COPIES, container, counted, event, metadata, stored_object, unsettled, volume, walk
 from tests.databases import Postgres
 
 
@@ -18,6 +18,8 @@ def catalogue_writer(database: Postgres) -> Iterator[Engine]:
         with engines.owner.begin() as connection:
             connection.execute(CreateSchema("store", if_not_exists=True))
             metadata.create_all(connection)
+            for statement in NOTE_COPIES:
+                connection.exec_driver_sql(statement)
         grant(engines, published=(), working=("store",), creatable=())
         yield engines.writer
 
@@ -26,6 +28,6 @@ def catalogue_writer(database: Postgres) -> Iterator[Engine]:
 def writer(catalogue_writer: Engine) -> Engine:
     """The same, emptied for each test."""
     with catalogue_writer.begin() as connection:
-        for table in (event, stored_object, container, volume, counted):
+        for table in (event, stored_object, unsettled, walk, container, volume, counted):
             connection.execute(delete(table))
     return catalogue_writer

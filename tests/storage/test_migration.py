@@ -1,10 +1,11 @@
 """The store's rows from before versions and copies, brought into its tables of now."""
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import delete, select, text
 
 from archive.database import migrate
-from storage import catalogue
+from storage import catalogue, rounds
+from storage.tables import unsettled
 from tests.databases import Postgres
 
 BEFORE = (
@@ -41,3 +42,10 @@ def test_every_object_keeps_its_bytes_and_ingested_ones_get_their_names(postgres
                 ("s3", "k2", "ok"),
             ]
             assert catalogue.next_version(connection, "sky/one.fits") == 3
+            # What was there before is looked at by a walk; what comes is noted.
+            wanted = rounds.Wanted(2, 1, {"posix": "here", "s3": "here"}, ("posix", "s3"))
+            assert rounds.take_unsettled(connection, wanted, before=rounds.now(connection)) is None
+            assert len(rounds.walk_on(connection, wanted) or ()) == 3
+            connection.execute(delete(unsettled))
+            catalogue.put_copies(connection, newest.object_id, ["posix"], "k2")
+            assert set(connection.scalars(select(unsettled.c.object_id))) == {newest.object_id}

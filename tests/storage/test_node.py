@@ -88,7 +88,7 @@ def test_a_node_makes_what_it_needs_serves_survives_kill_9_and_ends_when_told(
         # What a release left that had fewer tables and indexes.
         connection.exec_driver_sql("CREATE SCHEMA store")
         metadata.create_all(connection)
-        connection.exec_driver_sql("DROP TABLE store.counted")
+        connection.exec_driver_sql("DROP TABLE store.counted, store.unsettled, store.walk")
         connection.exec_driver_sql("DROP INDEX store.copy_sound_idx")
     node = Served(fresh, tmp_path, "--workers", "1")
     node.start()
@@ -112,6 +112,8 @@ def test_a_node_makes_what_it_needs_serves_survives_kill_9_and_ends_when_told(
             assert "store" in schemas and not {"arc", "acl", "uws"} & set(schemas)
             found = inspect(connection)
             assert found.has_table("counted", "store") and found.has_index("copy", "copy_sound_idx", "store")
+            noted = connection.exec_driver_sql("SELECT count(*) FROM store.unsettled").scalar()
+            assert noted == 0, "a node alone has no job that would take it"
     finally:
         node.stop()
     assert not re.search("Traceback", node.log.read_text()), node.log.read_text()

@@ -1,6 +1,9 @@
 """Copies brought to their policy, volumes emptied, caches made room on, clearing up; by hand, and as jobs."""
 
 import asyncio
+import contextlib
+import io
+import itertools
 import os
 import random
 import threading
@@ -11,7 +14,7 @@ from pathlib import Path
 import procrastinate
 import pytest
 from procrastinate.testing import InMemoryConnector
-from sqlalchemy import Engine, func, select, text, update
+from sqlalchemy import Engine, delete, func, select, text, update
 
 from storage import catalogue, rounds, totals
 from storage.errors import CopyNeeded, VolumeUnavailable
@@ -19,13 +22,14 @@ from storage.evict import CacheRule, evict
 from storage.findings import Pace, tallied
 from storage.janitor import janitor
 from storage.jobs import QUEUE, blueprint
+from storage.model import VolumeState
 from storage.objects import ObjectService
 from storage.posix import PosixVolume
 from storage.reconcile import reconcile
-from storage.replicate import Policy, drain, replicate
+from storage.replicate import Policy, drain, keep_up, replicate
 from storage.scrub import scrub
 from storage.status import store_status
-from storage.tables import copy, counted
+from storage.tables import copy, counted, unsettled, walk
 from storage.upkeep import PROCESSES, Upkeep, run_job
 from tests.served import wait_until
 from tests.storage.disks import content, copies_of, file_of, flip, put, service_on
@@ -100,6 +104,191 @@ def test_a_new_disk_in_the_place_of_one_that_died_is_filled_again(three: ObjectS
     assert tallied(reconcile(three)).done == {"repaired": 4}
     assert list(reconcile(three)) == [] and copies_of(three, "f0") == {"one": "ok", "two": "ok"}
     assert len(list(three.store.volume("one").keys())) == 4
+
+
+@pytest.fixture
+def settled(three: ObjectService, monkeypatch: pytest.MonkeyPatch) -> ObjectService:
+    """f0 to f3 on volumes one and two, as the job wants them; a walk through all would fail from now on."""
+    for number in range(4):
+        put(three, f"f{number}", bytes([number]) * 1000, copies=2)
+    assert list(keep_up(three, TWO)) == []
+
+    def walked(*_: object, **__: object) -> None:
+        raise AssertionError("all objects were gone through")
+
+    monkeypatch.setattr(rounds, "lacking", walked)
+    assert list(keep_up(three, TWO)) == []
+    return three
+
+
+def brought(service: ObjectService, policy: Policy = TWO) -> list[str]:
+    """What a run of the job mends; and the next finds nothing to do, nor is anything noted then."""
+    done = [finding.file_id or "" for finding in keep_up(service, policy) if finding.done]
+    assert list(keep_up(service, policy)) == []
+    with service.engine.connect() as connection:
+        assert connection.scalar(select(func.count()).select_from(unsettled)) == 0
+    return sorted(done)
+
+
+def test_the_job_finds_what_changed_without_going_through_all(settled: ObjectService) -> None:
+    put(settled, "new", b"n")
+    with settled.engine.begin() as connection:
+        preview = catalogue.add_object(connection, settled.store.store(io.BytesIO(b"picture")))
+    assert brought(settled) == sorted(["new", preview.file_id])
+    held = settled.stat("f0")
+    settled.report(held, held.copies[1], "corrupt", "a test says so")
+    file_of(settled, "two", settled.stat("f1").copies[1].key).unlink()
+    assert tallied(reconcile(settled)).done == {"repaired": 1}
+    assert brought(settled) == ["f0"] and copies_of(settled, "f0") == {"one": "ok", "two": "ok"}
+    settled.drop_copy("f2", 1, "one")
+    assert brought(settled) == ["f2"] and len(copies_of(settled, "f2")) == 2
+    with settled.engine.begin() as connection:  # by hand
+        connection.execute(delete(copy).where(copy.c.object_id == settled.stat("f3").object_id, copy.c.volume == "one"))
+    assert brought(settled) == ["f3"]
+    settled.drop_copy("f3", 1, "two")
+    settled.remove("f3")
+    assert brought(settled) == []
+
+
+def test_the_job_finds_what_a_transaction_tells_that_was_open_while_it_ran(settled: ObjectService) -> None:
+    stored = settled.store.store(io.BytesIO(b"late"))
+    with settled.engine.begin() as connection:
+        catalogue.add_object(connection, stored, file_id="late")
+        put(settled, "early", b"x")
+        assert brought(settled) == ["early"]
+    assert brought(settled) == ["late"]
+
+
+def test_what_the_job_cannot_mend_is_told_by_each_run_until_there_is_room(settled: ObjectService) -> None:
+    for name in ("two", "three"):
+        settled.register(name, watermark_bytes=1 << 60)
+    put(settled, "f", b"x")
+    for _ in range(3):
+        (finding,) = keep_up(settled, TWO)
+        assert finding.is_open and finding.file_id == "f" and "no room" in finding.text
+    settled.register("three")
+    assert brought(settled) == ["f"]
+
+
+def test_the_job_goes_through_all_when_a_policy_or_a_volume_is_another(three: ObjectService, tmp_path: Path) -> None:
+    names = [f"f{number}" for number in range(3)]
+    for name in names:
+        put(three, name, b"x" * 100, copies=2)
+    assert brought(three) == []
+    assert brought(three, Policy(3)) == names
+    assert brought(three) == []
+    three.set_volume_state("one", "offline")
+    assert brought(three) == []
+    three.set_volume_state("two", "draining")
+    assert {f.file_id for f in keep_up(three, TWO)} == set(names)
+    three.set_volume_state("one", "online")
+    assert brought(three) == []
+    three.set_volume_state("two", "readonly")
+    for name in names:
+        three.drop_copy(name, 1, "three")
+    three.register("three", site="elsewhere")
+    assert brought(three, Policy(2, sites=2)) == names
+    held = three.stat("f0")
+    three.report(held, next(each for each in held.copies if each.volume == "two"), "missing", "a test says so")
+    assert brought(three, Policy(2)) == []
+    three.set_volume_state("two", "online")
+    assert brought(three, Policy(2)) == ["f0"] and copies_of(three, "f0")["two"] == "ok"
+
+
+def test_a_walk_goes_on_where_it_was_and_begins_again_when_other_things_are_wanted(three: ObjectService) -> None:
+    numbers = [put(three, f"f{number}", b"x").object_id for number in range(5)]
+    with three.engine.begin() as connection:
+        one = rounds.Wanted(1, 1, {"one": "here"}, ("one",))
+        two = rounds.Wanted(2, 1, {"one": "here", "two": "here"}, ("one", "two"))
+
+        def pages(wanted: rounds.Wanted, most: int) -> list[list[int] | None]:
+            connection.execute(delete(unsettled))
+            return [rounds.walk_on(connection, wanted, most=2) for _ in range(most)]
+
+        assert pages(one, 5) == [[], [], [], [], None]
+        assert pages(two, 2) == [numbers[:2], numbers[2:4]]
+        assert pages(one, 1) == [[]]
+        assert pages(two, 5) == [numbers[:2], numbers[2:4], numbers[4:], [], None]
+        connection.execute(update(walk).values(moment=walk.c.moment - timedelta(days=2)))
+        assert pages(two, 1) == [numbers[:2]]
+        connection.execute(update(walk).values(after=0))
+        assert rounds.walk_on(connection, two) == numbers[2:], "the others are noted already"
+
+
+def test_what_is_noted_does_not_grow_where_no_job_takes_it_and_nothing_is_missed_by_one_that_does_again(
+    settled: ObjectService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(settled, "f", b"x")
+    assert list(janitor(settled, grace_s=0)) == []
+    with settled.engine.begin() as connection:
+        assert connection.scalar(select(func.count()).select_from(unsettled)) == 1
+        connection.execute(update(unsettled).values(noted=unsettled.c.noted - timedelta(days=3)))
+    assert list(janitor(settled, grace_s=0)) == []
+    with settled.engine.connect() as connection:
+        assert connection.scalar(select(func.count()).select_from(unsettled)) == 0
+    monkeypatch.undo()
+    assert brought(settled) == ["f"]
+
+
+def test_a_job_that_is_killed_leaves_nothing_out(three: ObjectService) -> None:
+    names = sorted(f"f{number}" for number in range(6))
+    for name in names:
+        put(three, name, b"x")
+    first = keep_up(three, TWO)
+    assert next(first).done == "copied"
+    first.close()
+    put(three, "g", b"x")
+    second = keep_up(three, TWO)
+    assert next(second).done == "copied"
+    second.close()
+    assert len(brought(three)) == 5
+    assert all(len(copies_of(three, name)) == 2 for name in [*names, "g"])
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_whatever_happens_a_run_of_the_job_leaves_what_going_through_all_would_leave(
+    three: ObjectService, seed: int
+) -> None:
+    rng, policy, serial = random.Random(seed), TWO, itertools.count()
+    for _ in range(60):
+        names = [each.file_id for each in three.files()]
+        held = three.stat(rng.choice(names)) if names else None
+        match rng.randrange(9):
+            case 0 | 1 | 2:
+                put(three, f"f{next(serial)}", rng.randbytes(10), copies=rng.choice([1, 1, 2]))
+            case 3 if held:
+                three.report(held, rng.choice(held.copies), rng.choice(["corrupt", "missing"]), "a test says so")
+            case 4 if held:
+                with contextlib.suppress(CopyNeeded):
+                    three.drop_copy(held.file_id, held.version, rng.choice(held.copies).volume)
+            case 5 if held:
+                three.remove(held.file_id)
+            case 6:
+                states: list[VolumeState] = ["online", "online", "readonly", "draining", "offline"]
+                name = rng.choice(["one", "two", "three"])
+                if {row.state for row in three.volumes().values() if row.name != name} & {"online"}:
+                    three.set_volume_state(name, rng.choice(states))
+                    three.set_volume_state(rng.choice(["one", "two", "three"]), "online")
+            case 7:
+                three.register("two", site=rng.choice(["here", "elsewhere"]))
+                policy = rng.choice([TWO, Policy(3), Policy(2, sites=2)])
+            case 8:
+                left = [(f.file_id, f.text) for f in keep_up(three, policy) if f.is_open]
+                assert left == [(f.file_id, f.text) for f in replicate(three, policy)]
+
+
+def test_nothing_that_is_put_while_the_job_runs_is_left_out(three: ObjectService) -> None:
+    def putting(name: str) -> None:
+        for number in range(40):
+            put(three, f"{name}{number}", b"x")
+
+    threads = [threading.Thread(target=putting, args=(name,)) for name in "abc"]
+    for each in threads:
+        each.start()
+    while any(each.is_alive() for each in threads):
+        list(keep_up(three, TWO))
+    list(keep_up(three, TWO))
+    assert list(replicate(three, TWO)) == []
 
 
 def test_a_volume_is_emptied_and_nothing_has_fewer_copies_for_it(three: ObjectService) -> None:
