@@ -286,7 +286,8 @@ def test_whatever_was_acknowledged_before_a_kill_is_there_and_sound(root: Path) 
         first = child.stdout.readline()  # it is at work
         time.sleep(moment_s)
         child.send_signal(signal.SIGKILL)
-        told = first + child.communicate(timeout=30)[0]
+        told = first + child.stdout.read()  # not communicate(), which misses what came in with the first line
+        child.wait(30)
         acknowledged |= dict(line.split() for line in told.splitlines() if len(line.split()) == 2)
     there = set(listed(volume))
     assert acknowledged and set(acknowledged) <= there
