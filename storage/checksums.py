@@ -80,16 +80,14 @@ class Expected:
     md5: str | None = None
     crc32c: str | None = None
 
-    def check(self, stored: Stored, what: str) -> None:
+    def check(self, stored: Stored) -> None:
         """ChecksumMismatch, naming what differs, unless the bytes are those promised."""
         if self.size_bytes is not None and self.size_bytes != stored.size_bytes:
-            raise ChecksumMismatch(
-                f"{what}: {self.size_bytes} bytes were promised, {stored.size_bytes} came; send it again"
-            )
+            raise ChecksumMismatch(f"{self.size_bytes} bytes were promised, {stored.size_bytes} came; send it again")
         for name in ALGORITHMS:
             promised, found = getattr(self, name), getattr(stored, name)
             if promised is not None and promised.lower() != found:
-                raise ChecksumMismatch(f"{what}: {name} {promised} was promised, the bytes have {found}; send it again")
+                raise ChecksumMismatch(f"{name} {promised} was promised, the bytes have {found}; send it again")
 
 
 class Hashing:

@@ -100,7 +100,7 @@ class PosixVolume:
         with self._staged(key) as (descriptor, staging):
             stored = self._copy(key, stream, descriptor)
             if expected is not None:
-                expected.check(stored, self._say(key))
+                expected.check(stored)
             text = None if label is None else label(stored)
             with self._told(key, writing=True):
                 beside = text is not None and not _attach(descriptor, text)

@@ -23,7 +23,7 @@ ROOT = "/store/v1"
 BIGINT = 2**63 - 1
 MAX_MEDIA_TYPE = 255
 MAX_PARAMETERS = 32
-_MEDIA_TYPE = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+/[!#$%&'*+.^_`|~0-9A-Za-z-]+( *;[\x20-\x7e]*)?", re.ASCII)
+_MEDIA_TYPE = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+/[!#$%&'*+.^_`|~0-9A-Za-z-]+([ \t]*;[\t\x20-\x7e]*)?", re.ASCII)
 _NO_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 # RFC 3230 and RFC 9530 name them so, in any case.
 _DIGESTS = {"sha-256": ("sha256", 32), "md5": ("md5", 16), "crc32c": ("crc32c", 4)}
@@ -108,16 +108,21 @@ class Request:
 
     def expected(self) -> Expected:
         """What the sender promised of the body: Content-Length, Content-MD5 (RFC 1864), Digest (RFC 3230), Repr-Digest
-        and Content-Digest (RFC 9530), which are the same of a body without coding. Other algorithms are passed over."""
+        and Content-Digest (RFC 9530), which are the same of a body without coding. Other algorithms are passed over
+        beside one that is known; alone they are refused, for who promised them would take them for checked."""
         promised: dict[str, str] = {}
         told = self.headers.get("content-md5")
         if told is not None:
             promised["md5"] = _digest("Content-MD5", "md5", told)
         for header in ("digest", "repr-digest", "content-digest"):
-            for word in self.headers.get(header, "").split(","):
-                name, equals, value = word.strip().partition("=")
-                if not equals or name.lower() not in _DIGESTS:
-                    continue
+            if header not in self.headers:
+                continue
+            words = [word.strip().partition("=") for word in self.headers[header].split(",")]
+            known = [(name, value) for name, _, value in words if name.lower() in _DIGESTS]
+            if not known:
+                raise BadRequest(f"{header}: none of these digests is checked here, but {', '.join(_DIGESTS)}")
+            for name, told in known:
+                value = told.partition(";")[0].strip()  # parameters, of which none is defined (RFC 8941 §3.1.2)
                 if header != "digest":
                     if not (len(value) > 1 and value[0] == value[-1] == ":"):
                         raise BadRequest(f"{header}: {name} is no byte sequence (RFC 8941 §3.3.5)")

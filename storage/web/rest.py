@@ -146,7 +146,8 @@ class StoreApp:
         file_id, version = file_id_of(path), request.number("version", least=1, most=MAX_VERSION)
         user = self._authorizer.allow("read", file_id, request.headers)
         held = self._service.stat(file_id, version)
-        told = answer(representation(held), request.headers, request.method, most_ranges=MAX_RANGES)
+        file = representation(held, named=version is not None)
+        told = answer(file, request.headers, request.method, most_ranges=MAX_RANGES)
         headers = told.headers | _EXPOSED | place(held)
         if user is not None:
             headers["cache-control"] = "private, no-cache"
@@ -274,6 +275,9 @@ class _Put:
             raise Refused(415, "a body with a Content-Encoding is not taken: send the bytes that are to be kept")
         if "content-range" in request.headers:
             raise BadRequest("a PUT of a part is not taken (RFC 9110 §14.5); resumable uploads go by /store/v1/uploads")
+        if request.size_bytes is None and "transfer-encoding" not in request.headers:
+            # Taken for an empty body it would be an empty version over the file that was meant.
+            raise Refused(411, "how long is the body? Send Content-Length (0 of an empty one), or a chunked body")
         return cls(
             request,
             file_id_of(path),

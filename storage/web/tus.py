@@ -9,8 +9,9 @@ An upload is a folder of its own, on a disk of this machine or one that all web 
 
 So an offset that a client was told is true after a crash of anything. What lies behind the offset is cut off. A
 finished upload goes into the store as any object does, from here; it is answered when that is durable, and whoever
-asks again is told so. An upload whose bytes are all there and which could not be stored (no room, no database) is
-finished by an empty PATCH.
+asks again is told so. An upload whose bytes are all there and which could not be stored (no room, no database, a
+crash) is finished by an empty PATCH, and by HEAD: a client that is told that all bytes are there calls it done. One
+whose bytes are not those that were promised is removed: no PATCH could mend it.
 """
 
 import base64
@@ -38,7 +39,7 @@ from starlette.types import Send
 
 from storage.checksums import Crc32c, Expected
 from storage.durable import flush
-from storage.errors import OutOfSpace, VolumeUnavailable
+from storage.errors import ChecksumMismatch, OutOfSpace, VolumeUnavailable
 from storage.objects import ObjectService, Outcome
 from storage.web.authorizer import Authorizer
 from storage.web.bodies import BodyBroken, ClientGone, Incoming, Pipe, fed, raw, send_whole
@@ -126,6 +127,8 @@ class Uploads:
                 case "POST", False:
                     status, headers = await threads.run(self._create, request)
                 case "HEAD", True:
+                    if await threads.run(self._lacks_its_end, request, rest):
+                        await large.run(self._end_it, rest)
                     status, headers = await threads.run(self._head, request, rest)
                 case "DELETE", True:
                     status, headers = await threads.run(self._end, request, rest)
@@ -181,11 +184,21 @@ class Uploads:
             headers |= self._expires(upload)
             if length == 0:
                 headers |= self._finish(upload).headers
-        return 201, headers
+        return 201, headers | {"content-length": "0"}
+
+    def _lacks_its_end(self, request: Request, rest: bytes) -> bool:
+        """Whether all bytes are there, and are not in the store."""
+        upload = self._found(rest)
+        self._authorizer.allow("write", upload.info.file_id, request.headers)
+        return upload.offset() == upload.info.length and upload.done() is None
+
+    def _end_it(self, rest: bytes) -> None:
+        with self._held(rest) as upload:
+            if upload.done() is None:
+                self._finish(upload)
 
     def _head(self, request: Request, rest: bytes) -> tuple[int, dict[str, str]]:
         upload = self._found(rest)
-        self._authorizer.allow("write", upload.info.file_id, request.headers)
         told = {
             "upload-offset": str(upload.offset()),
             "upload-length": str(upload.info.length),
@@ -235,14 +248,18 @@ class Uploads:
     def _finish(self, upload: "_Upload") -> Done:
         """Give the bytes to the store; repeatable, since the same bytes make no second version."""
         info = upload.info
-        with (upload.folder / "data").open("rb") as data:
-            written = self._service.put(
-                info.file_id,
-                data,
-                media_type=info.media_type,
-                expected=Expected(info.length, info.sha256, info.md5, info.crc32c),
-                container_id=info.container_id,
-            )
+        try:
+            with (upload.folder / "data").open("rb") as data:
+                written = self._service.put(
+                    info.file_id,
+                    data,
+                    media_type=info.media_type,
+                    expected=Expected(info.length, info.sha256, info.md5, info.crc32c),
+                    container_id=info.container_id,
+                )
+        except ChecksumMismatch:
+            _remove(upload.folder)
+            raise
         done = Done(written.outcome, written_headers(written.version))
         with _told():
             _write(upload.folder / ".done", json.dumps(asdict(done)).encode())

@@ -5,8 +5,9 @@ from storage.web.conditional import OCTETS, Representation, validators
 from storage.web.requests import ROOT, url_path
 
 
-def representation(held: ObjectVersion) -> Representation:
-    """A version as HTTP sees it; it is saved under the last word of its file_id."""
+def representation(held: ObjectVersion, *, named: bool = False) -> Representation:
+    """A version as HTTP sees it; it is saved under the last word of its file_id. named: asked for by its number, and
+    so never another; of the newest, one before it may have come in the same second."""
     return Representation(
         held.media_type or OCTETS,
         held.file_id.rstrip("/").rpartition("/")[2] or "file",
@@ -14,6 +15,7 @@ def representation(held: ObjectVersion) -> Representation:
         held.sha256,
         held.md5,
         modified=held.created,
+        date_is_strong=named or held.version == 1,
     )
 
 

@@ -16,6 +16,7 @@ import httpx
 import pytest
 from sqlalchemy import Engine
 
+from storage.errors import OutOfSpace
 from storage.web.settings import WebSettings
 from tests.live import ROOT, free_port
 from tests.served import wait_until
@@ -119,7 +120,20 @@ def test_checksums_of_pieces_are_checked_and_wrong_pieces_forgotten(served: Node
         assert offset(client, place) == MIB
         whole = begin(client, file_id="lie", sha256=hashlib.sha256(b"other").hexdigest())
         assert send(client, whole, 0, DATA).status_code == 400
-        assert client.get("/objects/lie").status_code == 404
+        assert client.get("/objects/lie").status_code == client.head(whole).status_code == 404
+
+
+def test_an_upload_is_not_told_to_be_whole_before_it_is_stored(served: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Clients that learn by HEAD that all bytes are there take the upload for done, and send nothing more."""
+    with served.client(**TUS) as client:
+        place = begin(client)
+        with monkeypatch.context() as broken:
+            broken.setattr(served.service, "put", lambda *_, **__: (_ for _ in ()).throw(OutOfSpace("no room")))
+            assert send(client, place, 0, DATA).status_code == client.head(place).status_code == 507
+        told = client.head(place)
+        assert (told.status_code, told.headers["upload-offset"]) == (200, str(len(DATA)))
+        assert told.headers["etag"] == f'"{hashlib.sha256(DATA).hexdigest()}"'
+        assert client.get("/objects/night/big.fits").content == DATA
 
 
 def test_what_does_not_fit_is_refused(served: Node) -> None:
