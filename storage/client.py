@@ -16,7 +16,6 @@ from storage.errors import (
     ChecksumMismatch,
     ObjectNotFound,
     OutOfSpace,
-    ReadFailed,
     StorageError,
     VolumeUnavailable,
 )
@@ -88,6 +87,9 @@ class RemoteFiles:
     def __init__(self, url: str, token: str | None = None, *, timeout_s: float = 60.0) -> None:
         import httpx
 
+        if not url.startswith(("http://", "https://")):
+            raise StorageError(f"the URL of a node begins with http:// or https://, and this does not: {url}")
+        self._url = url
         headers = {} if token is None else {"authorization": f"Bearer {token}"}
         # Bytes are taken as they are kept: a coding on the way would hide their length.
         self._http = httpx.Client(
@@ -132,9 +134,11 @@ class RemoteFiles:
             if answer.status_code >= 400:
                 answer.read()
                 _checked(answer)
-            if start and answer.status_code != 206:
-                raise ReadFailed(f"{version.file_id}: the server does not give a part of it")
-            yield from answer.iter_bytes(BLOCK_BYTES)
+            # All of it, from a server that knows no parts, or (S3, where a node redirects there) another ETag.
+            left_out = start if answer.status_code != 206 else 0
+            for block in answer.iter_bytes(BLOCK_BYTES):
+                yield block[left_out:]
+                left_out = max(left_out - len(block), 0)
 
     def files(self, prefix: str = "") -> Iterator[ObjectVersion]:
         """See Files.files."""
@@ -157,7 +161,8 @@ class RemoteFiles:
         try:
             yield
         except self._broken as error:
-            raise CatalogueUnavailable(f"the server gave no answer ({type(error).__name__}); try again") from error
+            why = str(error) or type(error).__name__
+            raise CatalogueUnavailable(f"{self._url} gave no answer ({why}); try again") from error
 
 
 def _path(file_id: str) -> str:
@@ -177,7 +182,9 @@ def _checked(answer: "httpx.Response") -> "httpx.Response":
     if answer.is_success:
         return answer
     told = answer.text.strip()[:500] or answer.reason_phrase
-    raise _ERRORS.get(answer.status_code, StorageError)(f"{answer.status_code}: {told}")
+    if "problem+json" in answer.headers.get("content-type", ""):  # RFC 9457
+        told = answer.json().get("detail", told)
+    raise _ERRORS.get(answer.status_code, StorageError)(f"{told} ({answer.status_code})")
 
 
 def _version(document: dict[str, Any]) -> ObjectVersion:

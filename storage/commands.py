@@ -30,7 +30,7 @@ from storage.reconcile import reconcile
 from storage.replicate import drain, replicate
 from storage.scrub import scrub, verify_version
 from storage.status import StoreStatus, VolumeStatus, store_status
-from storage.transfer import Advance, Transferred
+from storage.transfer import Transferred
 from storage.upkeep import Process, Upkeep, recorded
 
 TOKEN_VARIABLE = "URANIBORG_TOKEN"  # noqa: S105 (the name of a variable)
@@ -111,13 +111,14 @@ def make_commands(open_tools: OpenTools, node: Callable[[click.Context], Node]) 
         found = list(transfer.to_put(sources, under))
         with (
             files(context, url, token_file) as place,
-            _progress("putting", sum(path.stat().st_size for path, _ in found), shown=not as_json) as advance,
+            _progress("putting", sum(transfer.size_of(path) for path, _ in found), shown=not as_json) as advance,
         ):
             done = transfer.at_once(
                 found,
                 lambda job: transfer.put_file(place, *job, advance),
                 lambda job, error: Transferred(job[1], str(job[0]), "failed", problem=str(error)),
                 threads,
+                advance.stop,
             )
             _exit(context, _tell_transfers(done, as_json))
 
@@ -145,6 +146,7 @@ def make_commands(open_tools: OpenTools, node: Callable[[click.Context], Node]) 
                     lambda job: transfer.get_file(place, *job, advance),
                     lambda job, error: Transferred(job[0].file_id, str(job[1]), "failed", problem=str(error)),
                     threads,
+                    advance.stop,
                 )
                 _exit(context, _tell_transfers(done, as_json))
 
@@ -414,6 +416,8 @@ def make_commands(open_tools: OpenTools, node: Callable[[click.Context], Node]) 
         info = dict(_pair(each) for each in infos)
         with open_tools(context) as tools:
             chosen = list(tools.objects.files(prefix, container_id=container))
+            if not chosen:
+                raise ObjectNotFound(f"there is no file whose file_id begins with {prefix!r} to be exported")
             with _progress("exporting", sum(each.size_bytes for each in chosen), shown=not as_json) as advance:
                 told = (lambda one: click.echo(_json(one))) if as_json else (lambda one: None)
                 files = LocalFiles(tools.objects)
@@ -460,7 +464,7 @@ def _to_get(
     named = list(file_ids)
     if by_prefix:
         for prefix in named:
-            for held in place.files(prefix):
+            for held in _beginning(place, prefix):
                 yield held, transfer.place_of(held.file_id, prefix, output or Path())
         return
     if version is not None and len(named) > 1:
@@ -479,8 +483,17 @@ def _named(place: Files, file_ids: Iterable[str], by_prefix: bool) -> Iterator[s
             place.stat(file_id)  # there is such a file, or who asked is told
             yield file_id
             continue
-        for held in place.files(file_id):
+        for held in _beginning(place, file_id):
             yield held.file_id
+
+
+def _beginning(place: Files, prefix: str) -> Iterator[ObjectVersion]:
+    """The files that begin so; ObjectNotFound if none does, for a slip must not look like success."""
+    held = None
+    for held in place.files(prefix):
+        yield held
+    if held is None:
+        raise ObjectNotFound(f"there is no file whose file_id begins with {prefix!r}")
 
 
 def _token(token_file: Path | None) -> str | None:
@@ -497,13 +510,13 @@ def _pair(text: str) -> tuple[str, str]:
 
 
 @contextmanager
-def _progress(what: str, total: int, *, shown: bool) -> Iterator[Advance]:
+def _progress(what: str, total: int, *, shown: bool) -> Iterator[transfer.Progress]:
     columns = (
         TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn()
     )  # fmt: skip
     with Progress(*columns, console=Console(stderr=True), disable=not shown) as progress:
         task = progress.add_task(what, total=total)
-        yield lambda size_bytes: progress.advance(task, size_bytes)
+        yield transfer.Progress(lambda size_bytes: progress.advance(task, size_bytes))
 
 
 def _tell_transfers(done: Iterable[Transferred], as_json: bool) -> int:

@@ -14,7 +14,7 @@ import bagit
 from storage.client import Files
 from storage.errors import ChecksumMismatch, InvalidFileId, StorageError
 from storage.model import ObjectVersion
-from storage.transfer import Advance, Transferred, at_once, get_file
+from storage.transfer import Progress, Transferred, at_once, get_file
 
 LISTING = "objects.jsonl"
 MAX_NAME_BYTES = 200
@@ -27,7 +27,7 @@ def export(
     *,
     info: Mapping[str, str] | None = None,
     threads: int = 4,
-    advance: Advance = lambda _: None,
+    advance: Progress | None = None,
     told: Callable[[Transferred], None] = lambda _: None,
 ) -> int:
     """Write these versions into a new bag; how many. A folder that an export was cut off in is gone on with.
@@ -39,7 +39,7 @@ def export(
     if (folder / "bagit.txt").exists():
         raise StorageError(f"{folder} is a bag already: name another folder")
     folder.mkdir(parents=True, exist_ok=True)
-    versions = list(chosen)
+    versions, advance = list(chosen), advance or Progress()
     places = {_name(version.file_id): version for version in versions}
     if len(places) != len(versions):
         raise InvalidFileId("two of the files would have one name in the bag; export them one by one")
@@ -50,7 +50,7 @@ def export(
     def failed(place: str, error: Exception) -> Transferred:
         return Transferred(places[place].file_id, place, "failed", problem=str(error))
 
-    for one in at_once(places, get, failed, threads):
+    for one in at_once(places, get, failed, threads, advance.stop):
         told(one)
         if one.outcome == "failed":
             raise StorageError(f"{one.file_id}: {one.problem}")

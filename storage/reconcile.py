@@ -66,6 +66,8 @@ def reconcile(
     volumes: these alone. prefix: of keys. A volume that does not answer is a finding.
     """
     pace = pace or Pace()
+    for name in volumes or ():
+        service.store.volume(name)  # there is such a one, or who asked is told
     for name, row in _states(service).items():
         if row == "offline" or (volumes is not None and name not in volumes):
             continue

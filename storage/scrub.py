@@ -58,6 +58,8 @@ def scrub(
     Raises CatalogueUnavailable. A volume that does not answer is a finding.
     """
     pace = pace or Pace()
+    for name in volumes or ():
+        service.store.volume(name)  # there is such a one, or who asked is told
     rows = service.volumes()
     with service.engine.connect() as connection:
         before = rounds.now(connection) - timedelta(seconds=0 if again else cycle_s)

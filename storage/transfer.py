@@ -7,12 +7,12 @@ What was put already is not sent again: its size and SHA-256 are compared first.
 import hashlib
 import mimetypes
 import os
-import stat
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Literal, TypeVar
+from threading import Event
+from typing import BinaryIO, Literal, TypeVar
 
 from storage.checksums import BLOCK_BYTES, Expected
 from storage.client import Files
@@ -22,6 +22,7 @@ from storage.model import ObjectVersion
 
 ATTEMPTS = 5
 Advance = Callable[[int], None]
+"""Called with the bytes that were moved, and with 0 now and then. What it raises ends the transfer."""
 _Done = TypeVar("_Done")
 _Job = TypeVar("_Job")
 
@@ -43,26 +44,62 @@ class Transferred:
     problem: str = ""
 
 
+class Stopped(Exception):
+    """Whoever asked for a transfer wants it no more; what is there of it stays, to be gone on with."""
+
+
+class Progress:
+    """Tells how far transfers are, until they are stopped; from many threads. An Advance."""
+
+    def __init__(self, told: Advance = lambda _: None) -> None:
+        self._told, self._stopped = told, Event()
+
+    def __call__(self, size_bytes: int) -> None:
+        if self._stopped.is_set():
+            raise Stopped
+        self._told(size_bytes)
+
+    def stop(self) -> None:
+        """End all transfers that tell it, each at its next block."""
+        self._stopped.set()
+
+
 def to_put(sources: Iterable[Path], under: str) -> Iterator[tuple[Path, str]]:
-    """Files and their file_ids: UNDER + the name of a file, or of a folder + the way to each file in it."""
+    """Files and their file_ids: UNDER + the name of a file, or of a folder + the way to each file in it.
+
+    Links to files are followed, those to folders are not; one that leads nowhere fails when it is put. StorageError: a
+    folder cannot be listed, so that nobody knows what should be put.
+    """
+
+    def unreadable(error: OSError) -> None:
+        raise StorageError(f"{error.filename} cannot be listed: {error.strerror}")
+
     for source in sources:
         if not source.is_dir():
             yield source, under + source.name
             continue
         name = source.resolve().name
-        for folder, folders, files in os.walk(source):
+        for folder, folders, files in os.walk(source, onerror=unreadable):
             folders.sort()
             for file in sorted(files):
                 path = Path(folder, file)
-                if stat.S_ISREG(path.stat().st_mode):
+                if path.is_file() or not path.exists():  # neither a pipe nor a device
                     yield path, f"{under}{name}/{path.relative_to(source).as_posix()}"
+
+
+def size_of(path: Path) -> int:
+    """Bytes of a file; 0 of what is not there, which is told when it is put."""
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
 
 
 def put_file(files: Files, path: Path, file_id: str, advance: Advance = lambda _: None) -> Transferred:
     """Put one file, unless it is there with these bytes. OSError, StorageError."""
     size_bytes = path.stat().st_size
     with path.open("rb") as file:
-        sha256 = _sha256(file)
+        sha256 = _sha256(file, advance)
         if (held := _newest(files, file_id)) is not None and (held.sha256, held.size_bytes) == (sha256, size_bytes):
             advance(size_bytes)
             return Transferred(file_id, str(path), "unchanged", held.version, size_bytes, sha256)
@@ -80,7 +117,7 @@ def get_file(files: Files, version: ObjectVersion, path: Path, advance: Advance 
     told = (version.file_id, str(path))
     if path.is_file() and path.stat().st_size == size_bytes:
         with path.open("rb") as file:
-            if _sha256(file) == sha256:
+            if _sha256(file, advance) == sha256:
                 advance(size_bytes)
                 return Transferred(*told, "unchanged", version.version, size_bytes, sha256)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -132,9 +169,14 @@ def place_of(file_id: str, prefix: str, folder: Path) -> Path:
 
 
 def at_once(
-    jobs: Iterable[_Job], work: Callable[[_Job], _Done], failed: Callable[[_Job, Exception], _Done], threads: int
+    jobs: Iterable[_Job],
+    work: Callable[[_Job], _Done],
+    failed: Callable[[_Job, Exception], _Done],
+    threads: int,
+    stop: Callable[[], None] = lambda: None,
 ) -> Iterator[_Done]:
-    """Do many things on threads; what came of each as it is done. jobs: may be endless, a few are taken ahead."""
+    """Do many things on threads; what came of each as it is done. jobs: may be endless, a few are taken ahead. stop:
+    called where this is broken off (Ctrl-C), so that what is under way ends."""
     with ThreadPoolExecutor(threads, thread_name_prefix="transfer") as pool:
         running: dict[Future[_Done], _Job] = {}
 
@@ -153,6 +195,9 @@ def at_once(
                     yield from ended()
             while running:
                 yield from ended()
+        except BaseException:
+            stop()
+            raise
         finally:
             pool.shutdown(cancel_futures=True)
 
@@ -166,8 +211,12 @@ def _newest(files: Files, file_id: str) -> ObjectVersion | None:
     return held if any(copy.state == "ok" for copy in held.copies) else None
 
 
-def _sha256(file: object) -> str:
-    return hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
+def _sha256(file: BinaryIO, advance: Advance) -> str:
+    digest = hashlib.sha256()
+    while block := file.read(BLOCK_BYTES):
+        advance(0)
+        digest.update(block)
+    return digest.hexdigest()
 
 
 class _Watched:

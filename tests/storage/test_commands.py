@@ -2,10 +2,14 @@
 
 import hashlib
 import json
+import os
 import random
+import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import bagit
@@ -16,12 +20,12 @@ from sqlalchemy import Engine, text
 
 from storage.client import LocalFiles
 from storage.commands import StoreTools, make_commands
-from storage.errors import ReadFailed
+from storage.errors import ObjectNotFound, ReadFailed, VolumeUnavailable
 from storage.evict import CacheRule
 from storage.model import ObjectVersion
 from storage.objects import ObjectService
 from storage.replicate import Policy
-from storage.transfer import get_file
+from storage.transfer import Progress, Transferred, at_once, get_file
 from storage.upkeep import Upkeep
 from tests.storage.disks import content, copies_of, file_of, flip, put, service_on
 
@@ -146,6 +150,50 @@ def test_what_fails_is_told_and_the_others_go_on(run: Run, service: ObjectServic
     put(service, "a/../../etc/passwd", b"x")
     with pytest.raises(Exception, match="no way below a folder"):
         run("get", "a/", "--prefix")
+
+
+def test_a_slip_does_not_look_like_success(run: Run, service: ObjectService) -> None:
+    put(service, "night/1", b"1")
+    for words in (["get", "nigth/", "--prefix"], ["verify", "nigth/", "--prefix"], ["export", "nigth/", "bag"]):
+        with pytest.raises(ObjectNotFound, match="begins with 'nigth/'"):
+            run(*words)
+    for command in ("scrub", "reconcile"):
+        with pytest.raises(VolumeUnavailable, match="no volume 'tow' is configured, only one, two"):
+            run(command, "--volume", "tow")
+
+
+def test_a_link_that_leads_nowhere_fails_and_the_rest_is_put(run: Run, night: dict[str, bytes], tmp_path: Path) -> None:
+    (tmp_path / "night" / "gone").symlink_to(tmp_path / "nothing")
+    os.mkfifo(tmp_path / "night" / "pipe")
+    done = lines(run("put", str(tmp_path / "night"), "--json", code=1))
+    told = Counter(each["outcome"] for each in done)
+    assert told == {"created": len(night), "failed": 1}
+    assert [each["file_id"] for each in done if each["outcome"] == "failed"] == ["night/gone"]
+
+
+def test_what_is_broken_off_ends_at_its_next_block(service: ObjectService, tmp_path: Path) -> None:
+    """Ctrl-C does not wait until the files that are under way are through."""
+    version, progress, begun = put(service, "f", bytes(3 << 20)), Progress(), Event()
+
+    class Endless(LocalFiles):
+        def blocks(self, version: ObjectVersion, start: int = 0) -> Iterator[bytes]:
+            for _ in range(600):
+                yield bytes(1)
+                begun.set()
+                time.sleep(0.1)
+
+    def jobs() -> Iterator[str]:
+        yield "f"
+        assert begun.wait(10)
+        raise KeyboardInterrupt
+
+    def work(name: str) -> Transferred:
+        return get_file(Endless(service), version, tmp_path / name, progress)
+
+    with pytest.raises(KeyboardInterrupt):
+        list(at_once(jobs(), work, lambda job, error: pytest.fail(str(error)), 2, progress.stop))
+    (part,) = tmp_path.glob(".f.*.part")
+    assert 0 < part.stat().st_size < 600, "what came of it stays"
 
 
 def test_files_are_listed_and_told_and_verified(run: Run, service: ObjectService) -> None:
