@@ -403,7 +403,7 @@ def store_node(context: click.Context) -> "Node":
 
     ours = context.find_object(Context)
     assert ours is not None
-    return StoreNode(ours, VERSION)
+    return StoreNode(ours, VERSION, upkeep)
 
 
 def __getattr__(name: str) -> Any:

@@ -55,6 +55,9 @@ class Node(Protocol):
     def web(self, descriptors: Sequence[int]) -> None:
         """One web process, on listening sockets: that of REST, and that of NGAS if there are two."""
 
+    def keep(self) -> None:
+        """Run the standing processes at their times until SIGTERM."""
+
 
 OpenTools = Callable[[click.Context], AbstractContextManager[StoreTools]]
 
@@ -454,6 +457,12 @@ def make_commands(open_tools: OpenTools, node: Callable[[click.Context], Node]) 
     def web_command(context: click.Context, descriptors: tuple[int, ...]) -> None:
         """One web process, as `serve` starts it."""
         node(context).web(descriptors)
+
+    @group.command("keep", hidden=True)
+    @click.pass_context
+    def keep_command(context: click.Context) -> None:
+        """What looks after a node's store, as `serve` starts it."""
+        node(context).keep()
 
     return group
 

@@ -7,10 +7,12 @@ migrations were run, it works beside the archive: on its tables, under its right
 import contextlib
 import os
 import secrets
+import signal
 import socket
 import sys
 import tempfile
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from sqlalchemy.schema import CreateSchema
@@ -31,6 +33,7 @@ from storage.commands import Node
 from storage.janitor import clear_after_death
 from storage.ngas.app import ngas_app
 from storage.ngas.settings import NgasSettings
+from storage.upkeep import Upkeep
 from storage.web.authorizer import Authorizer, TokenAuthorizer
 from storage.web.openapi import paths
 from storage.web.requests import ROOT
@@ -89,8 +92,8 @@ def _of_archive(archive: OpenedArchive) -> Authorizer:
 class StoreNode(Node):
     """What `uraniborg store serve` asks of the front door."""
 
-    def __init__(self, context: Context, version: str) -> None:
-        self._context, self._version = context, version
+    def __init__(self, context: Context, version: str, upkeep: Callable[[Settings], Upkeep]) -> None:
+        self._context, self._version, self._upkeep = context, version, upkeep
 
     def serve(self, host: str | None, port: int | None, ngas_port: int | None, workers: int | None) -> int:
         """See Node.serve."""
@@ -104,20 +107,20 @@ class StoreNode(Node):
                 if each is not None
             ]
             prepare(context.archive)
+            # Beside an archive its workers do it.
+            looks_after_itself = not is_archive(context.archive)
             context.archive.engines.dispose()  # children open their own
             counts = stack.enter_context(tempfile.TemporaryDirectory(prefix="uraniborg-store-"))
             environment = child_environment(context) | {FOLDER_VARIABLE: counts}
-            words = ["store", "web", *(f"--socket={each.fileno()}" for each in sockets)]
-            words += ["--data-dir", str(settings.data_dir)]
+            program, folder = [sys.executable, "-m", "uraniborg", "store"], ["--data-dir", str(settings.data_dir)]
+            web = [*program, "web", *(f"--socket={each.fileno()}" for each in sockets), *folder]
+            descriptors = [each.fileno() for each in sockets]
             children = [
-                ChildSpec(
-                    f"store-{number}",
-                    [sys.executable, "-m", "uraniborg", *words],
-                    environment,
-                    [each.fileno() for each in sockets],
-                )
+                ChildSpec(f"store-{number}", web, environment, descriptors)
                 for number in range(1, 1 + settings.server.web_workers)
             ]
+            if looks_after_itself:
+                children.append(ChildSpec("store-keep", [*program, "keep", *folder], environment))
             server = context.archive.embedded_server
             return Supervisor(
                 children,
@@ -143,6 +146,15 @@ class StoreNode(Node):
             ngas_port=sockets[1].getsockname()[1] if len(sockets) > 1 else None,
         )
         node.run(app, sockets)
+
+    def keep(self) -> None:
+        """See Node.keep."""
+        from storage.keeper import keep
+
+        stopped = threading.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: stopped.set())
+        keep(self._context.archive.objects, self._upkeep(self._context.settings), stopped)
 
 
 def prepare(archive: OpenedArchive) -> None:

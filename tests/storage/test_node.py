@@ -100,6 +100,7 @@ def test_a_node_makes_what_it_needs_serves_survives_kill_9_and_ends_when_told(
         assert httpx.put(f"{url}/store/v1/objects/a/b", content=b"y").status_code == 401
         left = node.data_dir / "store" / "staging" / "left.part"
         left.write_bytes(b"half")
+        assert sum("keep" in each.cmdline() for each in psutil.Process(node.process.pid).children()) == 1
         web = node.web()
         for pid in web:
             os.kill(pid, signal.SIGKILL)

@@ -22,6 +22,7 @@ from storage.evict import CacheRule, evict
 from storage.findings import Pace, tallied
 from storage.janitor import janitor
 from storage.jobs import QUEUE, blueprint
+from storage.keeper import keep
 from storage.model import VolumeState
 from storage.objects import ObjectService
 from storage.posix import PosixVolume
@@ -72,6 +73,26 @@ def test_copies_go_where_the_policy_counts_them(three: ObjectService) -> None:
     three.register("three", storage_class="tape")
     assert tallied(replicate(three, Policy(1, classes=("tape",)))).done == {"copied": 1}
     assert set(copies_of(three, "g")) == {"one", "two", "three"}
+
+
+def test_a_node_alone_looks_after_its_store_and_of_several_one_at_a_time(three: ObjectService) -> None:
+    put(three, "f", b"x")
+    stopped = threading.Event()
+    upkeep = Upkeep(policy=TWO, schedule={"replicate": "* * * * * *"})  # the sixth field is seconds
+    node = threading.Thread(target=keep, args=(three, upkeep, stopped))
+    with three.engine.connect() as another:
+        another.execute(text("SELECT pg_advisory_lock(hashtextextended('store.replicate', 0))"))
+        node.start()
+        time.sleep(1.5)
+        assert len(copies_of(three, "f")) == 1, "another node is at it"
+        another.execute(text("SELECT pg_advisory_unlock_all()"))
+        another.commit()
+    try:
+        wait_until(lambda: len(copies_of(three, "f")) == 2)
+    finally:
+        stopped.set()
+        node.join(10)
+    assert not node.is_alive()
 
 
 def test_what_cannot_be_copied_is_told_with_the_reason(three: ObjectService) -> None:
