@@ -6,6 +6,9 @@ an event twice changes nothing. Versions keep the numbers that they have there; 
 bytes is a conflict: told in the feed and the log, and neither side's bytes are touched.
 
 A transfer that is cut goes on where it stopped, by a range of the very same bytes (If-Range with their digest).
+
+What the other site tells of and does not give (none of its copies is sound) holds up nothing that came after it. Each
+run asks for it again, until RETRIED_EVENTS more have come: then the number goes past it.
 """
 
 import hashlib
@@ -35,7 +38,14 @@ EVENTS = "/store/v1/events"
 OBJECTS = "/store/v1/objects/"
 EVENTS_AT_ONCE = 500
 STALL_S = 30.0  # without a byte, after which the other side counts as gone
+RETRIED_EVENTS = 10_000
 _GONE = {404, 410}
+_NOT_GIVEN = {400, 500}
+"""What the site answers because of the object; everything else is because of the site."""
+
+
+class NotGiven(Exception):
+    """The site answers, and does not give this object."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,13 +72,14 @@ class FollowRule:
 
 @dataclass(slots=True)
 class Followed:
-    """What one run brought. conflicts: file_id and version, each once."""
+    """What one run brought. conflicts: file_id and version, each once. missed: with the reason, what was not given."""
 
     events: int = 0
     fetched: int = 0
     size_bytes: int = 0
     removed: int = 0
     conflicts: list[tuple[str, int]] = field(default_factory=list)
+    missed: list[tuple[str, int, str]] = field(default_factory=list)
 
 
 def sites(engine: Engine) -> list[Site]:
@@ -116,25 +127,36 @@ class Follower:
         if one is None:
             raise ObjectNotFound(f"no site {name} is followed")
         noted = after = one.last_event
+        missed_behind: int | None = None
         problem: str | None = None
+
+        def dealt_with() -> int:
+            return after if missed_behind is None or after - missed_behind > RETRIED_EVENTS else missed_behind
+
         try:
             while True:
                 page = self._events(one, after)
                 for event in page:
                     if not go_on():
                         return done
-                    self._deal(one, event, done)
+                    try:
+                        self._deal(one, event, done)
+                    except NotGiven as error:
+                        log.error("site %s: %s", one.name, error)
+                        problem = problem or str(error)
+                        done.missed.append((event["file_id"], event["version"], str(error)))
+                        missed_behind = after if missed_behind is None else missed_behind
                     done.events += 1
                     after = int(event["event_id"])
                 if not page:
                     return done
-                self._note(name, noted, after, None)
-                noted = after
+                self._note(name, noted, dealt_with(), problem)
+                noted = dealt_with()
         except Exception as error:
             problem = f"{type(error).__name__}: {error}"
             raise
         finally:
-            self._note(name, noted, after, problem)
+            self._note(name, noted, dealt_with(), problem)
 
     def _events(self, one: Site, after: int) -> list[dict[str, Any]]:
         with self._asked(one, f"{EVENTS}?after={after}&limit={EVENTS_AT_ONCE}", {}) as answer:
@@ -174,10 +196,11 @@ class Follower:
         with self._asked(one, path, {}, method="HEAD") as answer:
             if answer.status in _GONE:
                 return  # removed since, which a later event tells
-            if answer.status != 200:
-                raise SiteUnavailable(f"site {one.name} answers {answer.status} for {file_id} version {version}")
+            _require(one, answer, path, 200)
             headers = answer.headers
         sha256, size = headers["ETag"].strip('"'), int(headers["Content-Length"])
+        if sha256 != (told_sha256 or sha256):
+            raise NotGiven(f"{path} has other bytes than the feed tells of")
         part = self._scratch / one.name / f"{hashlib.sha256(path.encode()).hexdigest()}.part"
         part.parent.mkdir(parents=True, exist_ok=True)
         with part.open("a+b") as file:
@@ -206,10 +229,9 @@ class Follower:
                 return
         asked = {"Range": f"bytes={there}-", "If-Range": etag} if there else {}
         with self._asked(one, path, asked) as answer:
+            _require(one, answer, path, 200, 206)
             if answer.status == 200:
                 file.truncate(0)
-            elif answer.status != 206:
-                raise SiteUnavailable(f"site {one.name} answers {answer.status} for {path}")
             while block := answer.read(BLOCK_BYTES):
                 file.write(block)
         if file.tell() != size:
@@ -249,6 +271,12 @@ class Follower:
             raise SiteUnavailable(f"site {one.name} ({one.url}) cannot be reached, or was cut: {error}") from error
 
 
+def _require(one: Site, answer: urllib3.BaseHTTPResponse, path: str, *statuses: int) -> None:
+    if answer.status not in statuses:
+        kind = NotGiven if answer.status in _NOT_GIVEN else SiteUnavailable
+        raise kind(f"site {one.name} answers {answer.status} for {path}")
+
+
 def follow_all(service: ObjectService, rule: FollowRule, *, pace: Pace, only: str | None = None) -> Iterator[Finding]:
     """Follow every site that is not suspended, or this one only, as far as its feed goes now."""
     found = sites(service.engine)
@@ -266,6 +294,8 @@ def follow_all(service: ObjectService, rule: FollowRule, *, pace: Pace, only: st
         pace.read(done.size_bytes)
         for file_id, version in done.conflicts:
             yield Finding("conflict", one.name, "", "other bytes here than there", file_id, version)
+        for file_id, version, reason in done.missed:
+            yield Finding("unreadable", one.name, "", reason, file_id, version)
         if done.fetched:
             yield Finding("to_fetch", one.name, "", f"{done.fetched} versions, {done.size_bytes} bytes", done="copied")
 

@@ -16,10 +16,12 @@ from sqlalchemy.schema import CreateSchema
 from archive.database.roles import grant
 from storage import catalogue, sites
 from storage.errors import ObjectNotFound, SiteUnavailable
+from storage.findings import Pace
 from storage.objects import ObjectService
 from storage.tables import metadata, site
 from tests.databases import Postgres
-from tests.storage.nodes import Node, node
+from tests.storage.disks import content, file_of, flip, put
+from tests.storage.nodes import TOKEN, Node, node
 
 pytestmark = pytest.mark.parametrize("postgres", ["embedded"], indirect=True)
 LARGE = 3 << 20
@@ -209,3 +211,29 @@ def test_two_sites_that_follow_each_other_come_to_rest_with_the_same(
     assert there_to_here.follow("far").fetched == here_to_there.follow("here").fetched == 0
     assert held(here.service) == held(far.service)
     assert len(held(here.service)) == 2
+
+
+def test_what_a_site_cannot_give_holds_up_nothing_and_is_asked_for_again(far: Node, here: Node, tmp_path: Path) -> None:
+    for name in ("before", "lost", "a/../after", "after"):
+        keep(far.service, name, name.encode())
+    lost = file_of(far.service, "one", far.service.stat("lost").copies[0].key)
+    sound = lost.read_bytes()
+    flip(lost, 0)
+    sites.subscribe(here.service.engine, "far", far.url)
+    rule = sites.FollowRule(tmp_path / "transfers", {"far": TOKEN})
+
+    def run() -> dict[str | None, str]:
+        return {each.file_id: each.kind for each in sites.follow_all(here.service, rule, pace=Pace())}
+
+    # The second cannot be named in a URL: clients would ask for another file, and must not take that for it.
+    missed = {"lost": "unreadable", "a/../after": "unreadable"}
+    assert run() == {**missed, None: "to_fetch"}
+    assert content(here.service, "before") == b"before" and content(here.service, "after") == b"after"
+    (held,) = sites.sites(here.service.engine)
+    assert held.problem is not None and "lost" in held.problem
+    assert run() == missed
+    lost.write_bytes(sound)
+    assert put(far.service, "lost", sound).version == 1  # sent again, it is repaired
+    assert run() == {"a/../after": "unreadable", None: "to_fetch"} and content(here.service, "lost") == sound
+    with pytest.raises(ObjectNotFound):
+        here.service.stat("a/../after")
