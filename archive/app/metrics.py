@@ -33,7 +33,8 @@ from archive.vo.errors import ArchiveError
 from archive.vo.routes import PlainRoute
 from storage import totals
 from storage.errors import StorageError
-from storage.status import StoreStatus, ask, store_status
+from storage.metrics import of_status
+from storage.status import ask, store_status
 
 log = structlog.get_logger(__name__)
 
@@ -156,7 +157,7 @@ class ArchiveMetrics(Collector):
             found = [_connections(writer, reader), _queries(reader), _jobs(writer), *_events(writer)]
         found += _files(engines.writer)
         status = store_status(self._archive.objects, wait=False)
-        return True, [*found, *_on_record(status), *_runs(status)]
+        return True, [*found, *of_status(status)]
 
     def _store(self) -> tuple[bool, list[Metric]]:
         """By the volumes themselves: that they answer is true while the database does not."""
@@ -229,47 +230,6 @@ def _files(engine: Engine) -> list[Metric]:
         value=found.moment.timestamp(),
     )
     return [files, size, counted]
-
-
-def _on_record(status: StoreStatus) -> list[Metric]:
-    def gauge(name: str, help_: str, *more: str) -> GaugeMetricFamily:
-        return GaugeMetricFamily(f"uraniborg_store_{name}", help_, labels=("volume", *more))
-
-    objects = gauge("objects", "Objects on record.")
-    copies = gauge("copies", "Copies on record, by what they were found to be.", "state")
-    size = gauge("bytes", "Bytes of objects on record.")
-    unverified = gauge("unverified_copies", "Sound copies that were never read again since they were written.")
-    oldest = gauge("oldest_verified_timestamp_seconds", "When the copy unread for longest was read, Unix time.")
-    counted = GaugeMetricFamily(
-        "uraniborg_store_counted_timestamp_seconds",
-        "When sound copies, bytes and unverified copies were counted, Unix time.",
-        value=status.counted.timestamp(),
-    )
-    for volume in status.volumes:
-        name = (volume.name,)
-        objects.add_metric(name, sum(volume.copies.values()))
-        size.add_metric(name, volume.size_bytes)
-        unverified.add_metric(name, volume.unverified)
-        for state, number in volume.copies.items():
-            copies.add_metric((volume.name, state), number)
-        if volume.oldest_verified is not None:
-            oldest.add_metric(name, volume.oldest_verified.timestamp())
-    return [counted, objects, copies, size, unverified, oldest]
-
-
-def _runs(status: StoreStatus) -> list[Metric]:
-    ended = GaugeMetricFamily(
-        "uraniborg_store_run_timestamp_seconds",
-        "When a standing process of the store last saw anything, Unix time.",
-        labels=("process",),
-    )
-    left = GaugeMetricFamily(
-        "uraniborg_store_run_open_findings", "What that run found and could not mend.", labels=("process",)
-    )
-    for run in status.runs:
-        ended.add_metric((run.process,), run.ended.timestamp())
-        left.add_metric((run.process,), run.detail["open"])
-    return [ended, left]
 
 
 def _events(writer: Connection) -> list[Metric]:

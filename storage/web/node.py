@@ -18,11 +18,14 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, H
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
+from sqlalchemy.exc import SQLAlchemyError
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from storage.errors import StorageError
+from storage.metrics import of_status
 from storage.objects import ObjectService
 from storage.packing import packed
+from storage.status import store_status
 from storage.web.authorizer import Authorizer
 from storage.web.bodies import raw, send_whole
 from storage.web.openapi import document
@@ -182,7 +185,7 @@ class _Counted:
 
 
 class _Volumes(Collector):
-    """What the volumes say of themselves."""
+    """What the volumes say of themselves, and the catalogue of them."""
 
     def __init__(self, service: ObjectService) -> None:
         self._service = service
@@ -200,6 +203,10 @@ class _Volumes(Collector):
             if room is not None:
                 free.add_metric((volume.name,), room)
         yield from (free, up)
+        try:
+            yield from of_status(store_status(self._service, wait=False))
+        except (StorageError, SQLAlchemyError) as error:  # that the volumes answer is true while the catalogue does not
+            log.warning("no metrics of the catalogue: %s", error)
 
 
 def listen(host: str, port: int) -> socket.socket:

@@ -177,7 +177,8 @@ class StoreApp:
             return None
         volume = self._service.store.volume(copy.volume)
         if self._settings.accel_prefix and volume.kind == "posix":
-            kept = {name: headers[name] for name in ("content-type", "content-disposition", "etag", "cache-control")}
+            kept = {name: headers[name] for name in ("content-disposition", "etag", "cache-control")}
+            kept["content-type"] = held.media_type or OCTETS  # of the whole, even where parts are asked for
             place = f"{self._settings.accel_prefix.rstrip('/')}/{quote(copy.volume)}/{copy.key}"
             return 200, raw(kept | {"x-accel-redirect": place}), b""
         sign = getattr(volume, "signed_url", None)
@@ -185,7 +186,7 @@ class StoreApp:
             url = sign(
                 copy.key,
                 timedelta(seconds=self._settings.signed_s),
-                media_type=headers["content-type"] if "boundary" not in headers["content-type"] else OCTETS,
+                media_type=held.media_type or OCTETS,
                 disposition=headers["content-disposition"],
             )
             kept = {name: headers[name] for name in ("etag", "repr-digest")}

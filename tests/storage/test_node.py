@@ -107,7 +107,10 @@ def test_a_node_makes_what_it_needs_serves_survives_kill_9_and_ends_when_told(
         wait_until(lambda: not any(map(psutil.pid_exists, web)) and node.is_ready(), 60)
         assert not left.exists(), "staging is clean after a restart"
         assert httpx.get(f"{url}/store/v1/objects/a/b").content == b"x"
-        assert "uraniborg_http_requests_total" in httpx.get(f"{url}/metrics", headers=headers).text
+        told = httpx.get(f"{url}/metrics", headers=headers).text
+        assert (
+            "uraniborg_http_requests_total" in told and 'uraniborg_store_copies{state="ok",volume="posix"} 1.0' in told
+        )
         with fresh.engines() as engines, engines.owner.connect() as connection:
             schemas = connection.exec_driver_sql("SELECT nspname FROM pg_namespace").scalars().all()
             assert "store" in schemas and not {"arc", "acl", "uws"} & set(schemas)

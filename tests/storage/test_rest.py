@@ -22,6 +22,7 @@ import httpx
 import pytest
 from sqlalchemy import Engine, text
 
+from storage.client import RemoteFiles
 from storage.web.settings import WebSettings
 from tests.object_store import ObjectStoreServer
 from tests.served import wait_until
@@ -381,8 +382,10 @@ def test_a_full_store_says_507_and_one_without_its_disk_503(writer: Engine, tmp_
 
 def test_files_are_handed_to_the_proxy_or_to_s3_where_the_settings_say_so(writer: Engine, tmp_path: Path) -> None:
     with node(writer, tmp_path, settings=WebSettings(accel_prefix="/internal/")) as served:
-        held = put(served.service, "a/b.fits", b"x")
-        got = httpx.get(f"{served.objects}/a/b.fits")
+        held = put(served.service, "a/b.fits", b"xyz", media_type="image/fits")
+        # Which parts are sent is the proxy's affair; it is told the type of the whole.
+        got = httpx.get(f"{served.objects}/a/b.fits", headers={"Range": "bytes=0-0,2-2"})
+        assert got.headers["content-type"] == "image/fits"
         assert got.headers["x-accel-redirect"] == f"/internal/one/{held.copies[0].key}" and got.content == b""
         assert "b.fits" in got.headers["content-disposition"]
 
@@ -400,6 +403,9 @@ def test_a_signed_url_gives_the_file_under_its_name(
         assert (got.status_code, got.content, got.headers["content-type"]) == (200, DATA, "image/fits")
         assert "%C3%BC.fits" in got.headers["content-disposition"]
         assert httpx.head(f"{served.objects}/a/ü.fits").headers["content-length"] == str(len(DATA))
+        remote = RemoteFiles(served.url)  # S3 knows the file by another ETag: what is there already is left out
+        assert b"".join(remote.blocks(remote.stat("a/ü.fits"), 100_000)) == DATA[100_000:]
+        remote.close()
 
 
 def test_a_database_that_was_restarted_costs_no_reader_anything(served: Node) -> None:
