@@ -139,8 +139,7 @@ unsettled = Table(
 Index("unsettled_object_id_idx", unsettled.c.object_id)
 Index("unsettled_noted_idx", unsettled.c.noted)
 
-# By the database, so that no way to change a copy is forgotten. Where there are jobs to read it: a migration of the
-# archive makes it, and a node alone has none.
+# By the database, so that no way to change a copy is forgotten. A migration of the archive makes it; a node, its start.
 NOTE_COPIES = (
     """
     CREATE FUNCTION store.note_copy() RETURNS trigger LANGUAGE plpgsql AS $$

@@ -15,6 +15,7 @@ import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from sqlalchemy import text
 from sqlalchemy.schema import CreateSchema
 
 from archive.access.objects import ArchiveAuthorizer
@@ -171,6 +172,9 @@ def prepare(archive: OpenedArchive) -> None:
             tables.metadata.create_all(connection)
             for index in (each for table in tables.metadata.tables.values() for each in table.indexes):
                 index.create(connection, checkfirst=True)  # of a table that was there, newer than it
+            if connection.execute(text("SELECT to_regproc('store.note_copy')")).scalar() is None:
+                for statement in tables.NOTE_COPIES:
+                    connection.execute(text(statement))
         grant(archive.engines, published=(), working=(tables.SCHEMA,), creatable=())
         _make_token(archive.operator_token_path)
     make_volumes(archive)
