@@ -2,8 +2,8 @@
 
 The store: `uraniborg store serve` with two web processes and its own database. Floors: the same bytes written and
 flushed (file and folder) by plain Python threads; and the same uvicorn, two processes too, that streams files without
-catalogue or check. Clients share the machine with what they measure: wrk for small requests; raw sockets, kept alive, in
-processes of their own, for large ones, because wrk copies bodies and reads 8 KiB at a time.
+catalogue or check. Clients share the machine with what they measure: wrk for small requests; raw sockets, kept alive,
+in processes of their own, for large ones, because wrk copies bodies and reads 8 KiB at a time.
 """
 
 import contextlib

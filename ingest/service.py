@@ -30,9 +30,10 @@ from ingest.describe.facts import Description, RefusedError
 from ingest.dropfolder import is_finished, printable
 from ingest.findings import Finding, errors
 from ingest.instruments import Mapping
-from storage.catalogue import add_object, append_event
+from storage.catalogue import add_object
 from storage.checksums import Expected
 from storage.errors import ChecksumMismatch, StorageError
+from storage.feed import append_event
 from storage.labels import Label
 from storage.service import ObjectStore, StoredObject
 

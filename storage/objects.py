@@ -9,17 +9,16 @@ Here: one object at a time, for whoever asks. Not here: what goes over all objec
 
 import logging
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Literal
 
 from sqlalchemy import Connection, Engine
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from storage import catalogue
-from storage.checksums import Expected, Readable, Stored
+from storage import catalogue, feed
+from storage.checksums import Expected, Readable
 from storage.errors import (
     CatalogueUnavailable,
     ChecksumMismatch,
@@ -32,6 +31,7 @@ from storage.errors import (
     StorageError,
     VolumeUnavailable,
 )
+from storage.filing import Condition, Filing, Outcome, Unchanged, sound_copy
 from storage.labels import Label
 from storage.model import (
     CACHE_CLASS,
@@ -44,7 +44,7 @@ from storage.model import (
 )
 from storage.reading import Fault, ReadStream
 from storage.service import ObjectStore
-from storage.sessions import CatalogueSessions, commit
+from storage.sessions import CatalogueSessions
 from storage.volume import Volume, new_key
 
 log = logging.getLogger(__name__)
@@ -52,10 +52,6 @@ log = logging.getLogger(__name__)
 SITE = "here"
 STORAGE_CLASS = "online"
 VOLUMES_KNOWN_S = 2.0
-
-Outcome = Literal["created", "unchanged", "repaired"]
-# What a put must find: it raises, and then nothing is kept.
-Condition = Callable[[ObjectVersion | None], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +125,7 @@ class ObjectService:
         wanted = self._copies if copies is None else copies
         candidates = self.candidates(size_hint or 0, storage_class, wanted)
         key, kept = new_key(), list[str]()
-        filing = _Filing(self._sessions, file_id, key, media_type, container_id, condition, version)
+        filing = Filing(self._sessions, file_id, key, media_type, container_id, condition, version)
         try:
             with _told():
                 stored = self._store.store(
@@ -145,7 +141,7 @@ class ObjectService:
             with _told():
                 written, former = filing.record(kept)
                 filing.commit()
-        except _Unchanged as unchanged:
+        except Unchanged as unchanged:
             filing.end()
             return Written("unchanged", unchanged.version)
         except BaseException:
@@ -187,9 +183,9 @@ class ObjectService:
             if still is not None and still.object_id == held.object_id:
                 catalogue.put_copies(connection, held.object_id, [volume], key)
                 kind = "replicated" if former is None else "repaired"
-                catalogue.append_event(connection, kind, file_id, held.version, {"volume": volume})
+                feed.append_event(connection, kind, file_id, held.version, {"volume": volume})
                 return replace(
-                    still, copies=(*(c for c in still.copies if c.volume != volume), _sound(volume, key, held))
+                    still, copies=(*(c for c in still.copies if c.volume != volume), sound_copy(volume, key, held))
                 )
         target.delete(key)
         raise ObjectNotFound(f"{_say(held)} was removed meanwhile")
@@ -214,9 +210,7 @@ class ObjectService:
                     f"{_say(held)} would have {left} sound copies without that on {volume}; {keep} are needed"
                 )
             catalogue.drop_copy(connection, held.object_id, volume)
-            catalogue.append_event(
-                connection, "removed", file_id, held.version, {"volume": volume, "copies_left": left}
-            )
+            feed.append_event(connection, "removed", file_id, held.version, {"volume": volume, "copies_left": left})
         self._forget([(volume, gone.key)])
 
     def remove(self, file_id: str, version: int | None = None) -> ObjectVersion:
@@ -229,7 +223,7 @@ class ObjectService:
             gone = catalogue.remove_version(connection, file_id, version)
             if gone is None:
                 raise _not_there(file_id, version)
-            catalogue.append_event(connection, "removed", file_id, gone.version, {"sha256": gone.sha256})
+            feed.append_event(connection, "removed", file_id, gone.version, {"sha256": gone.sha256})
         self.finish_removal(gone)
         return gone
 
@@ -305,7 +299,7 @@ class ObjectService:
                 marked = catalogue.mark_copy(connection, version.object_id, copy.volume, copy.key, state)
                 if marked:
                     detail = {"volume": copy.volume, "key": copy.key, "state": state, "reason": reason}
-                    catalogue.append_event(connection, "corrupted", version.file_id, version.version, detail)
+                    feed.append_event(connection, "corrupted", version.file_id, version.version, detail)
         except CatalogueUnavailable as error:
             log.warning(
                 "%s: the copy on %s is %s, which could not be noted: %s", _say(version), copy.volume, state, error
@@ -453,7 +447,7 @@ class ObjectService:
             self._known = (time.monotonic(), rows)
         return rows
 
-    def _copy_on(self, filing: "_Filing", key: str, kept: list[str], others: Sequence[str], wanted: int) -> None:
+    def _copy_on(self, filing: Filing, key: str, kept: list[str], others: Sequence[str], wanted: int) -> None:
         """Further copies, read back from the first, until there are as many as wanted; kept grows."""
         problem: StorageError | None = None
         for name in others:
@@ -512,87 +506,6 @@ class ObjectService:
                 log.warning("object %s of volume %s has no row and cannot be removed: %s", key, name, error)
 
 
-class _Unchanged(Exception):
-    """Not an error: these bytes are there already."""
-
-    def __init__(self, version: ObjectVersion) -> None:
-        super().__init__()
-        self.version = version
-
-
-class _Filing:
-    """The transaction of one put: begun when the bytes are in, ended by the put.
-
-    version, text: of the object that is being made, and its label, once label() was called.
-    """
-
-    def __init__(
-        self,
-        sessions: CatalogueSessions,
-        file_id: str,
-        key: str,
-        media_type: str | None,
-        container_id: int | None,
-        condition: Condition | None,
-        number: int | None,
-    ) -> None:
-        self._sessions, self._condition, self._number = sessions, condition, number
-        self._file_id, self._key = file_id, key
-        self._media_type, self._container_id = media_type, container_id
-        self._connection: Connection | None = None
-        self.outcome: Outcome = "created"
-        self.committing = False
-        self.version: ObjectVersion
-        self.text = b""
-
-    def label(self, stored: Stored, volume: str) -> bytes:
-        """Take the file's next number, for bytes on this volume; _Unchanged if its newest version has these bytes."""
-        self.end()  # where the first volume failed after it had asked
-        self.outcome = "created"
-        connection = self._connection = self._sessions.begin(catalogue.file_lock(self._file_id))
-        if self._condition is not None:
-            self._condition(catalogue.find_version(connection, self._file_id))
-        if self._container_id is not None and catalogue.find_container(connection, self._container_id) is None:
-            raise ContainerNotFound(f"there is no container {self._container_id}")
-        version = catalogue.take_version(
-            connection, self._file_id, stored, volume, self._key, media_type=self._media_type,
-            container_id=self._container_id, number=self._number,
-        )  # fmt: skip
-        if version is None:
-            version = catalogue.find_version(connection, self._file_id, self._number, removed=self._number is not None)
-            assert version is not None, "it was found under a lock that is held"
-            if version.removed or any(copy.state == "ok" for copy in version.copies):
-                raise _Unchanged(version)
-            self.outcome = "repaired"
-        self.version = version
-        self.text = Label.of(version, catalogue.way_to(connection, version.container_id)).write()
-        return self.text
-
-    def record(self, volumes: Sequence[str]) -> tuple[ObjectVersion, list[tuple[str, str]]]:
-        """Have rows of all copies; the version, and where bytes lie that these replace."""
-        connection, version = self._connection, self.version
-        assert connection is not None
-        if self.outcome == "created":
-            return catalogue.further_copies(connection, version, volumes[1:], self._key), []
-        former = catalogue.put_copies(connection, version.object_id, volumes, self._key)
-        catalogue.append_event(connection, "repaired", self._file_id, version.version, {"volumes": list(volumes)})
-        return replace(version, copies=tuple(_sound(name, self._key, version) for name in volumes)), former
-
-    def commit(self) -> None:
-        assert self._connection is not None
-        self.committing = True
-        commit(self._connection)
-
-    def end(self) -> None:
-        """Give the connection back; what was not committed is rolled back."""
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            try:
-                self._sessions.give_back(connection)
-            except DBAPIError as error:
-                log.warning("the catalogue's connection could not be given back: %s", error.orig)
-
-
 @contextmanager
 def _told() -> Iterator[None]:
     """A database that is away, in the store's words; an error in what was asked of it is ours, and goes on."""
@@ -611,10 +524,6 @@ def _put(target: Volume, key: str, stream: Readable, version: ObjectVersion, lab
     """A further copy: what is kept is what is on record, or nothing."""
     promised = Expected(version.size_bytes, version.sha256, version.md5, version.crc32c)
     target.put(key, stream, size_hint=version.size_bytes, expected=promised, label=lambda _: label)
-
-
-def _sound(volume: str, key: str, version: ObjectVersion) -> Copy:
-    return Copy(volume, key, "ok", None, version.created)
 
 
 def _not_there(file_id: str, version: int | None) -> ObjectNotFound:

@@ -25,7 +25,7 @@ import urllib3
 from sqlalchemy import Engine, select, update
 from sqlalchemy.dialects.postgresql import insert
 
-from storage import catalogue
+from storage import feed
 from storage.checksums import BLOCK_BYTES, Expected
 from storage.errors import ChecksumMismatch, ObjectNotFound, SiteUnavailable, VersionConflict
 from storage.findings import Finding, Pace
@@ -242,8 +242,8 @@ class Follower:
         log.error("conflict with site %s: %s", one.name, conflict)
         detail = {"site": one.name, "reason": str(conflict)}
         with self._service.engine.begin() as connection:
-            if not catalogue.has_event(connection, "conflict", file_id, version):
-                catalogue.append_event(connection, "conflict", file_id, version, detail)
+            if not feed.has_event(connection, "conflict", file_id, version):
+                feed.append_event(connection, "conflict", file_id, version, detail)
 
     def _note(self, name: str, noted: int, after: int, problem: str | None) -> None:
         """How far it went, unless it was told meanwhile to go on from elsewhere."""

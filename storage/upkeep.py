@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from storage import catalogue
+from storage import feed
 from storage.evict import CacheRule, evict
 from storage.findings import Finding, Pace, Tally
 from storage.janitor import janitor
@@ -117,4 +117,4 @@ def recorded(service: ObjectService, process: Process, findings: Iterator[Findin
         if not new:
             return
         kind = "verified" if process == "scrub" else "upkeep"
-        catalogue.append_event(connection, kind, detail={"process": process, **seen, **told})
+        feed.append_event(connection, kind, detail={"process": process, **seen, **told})

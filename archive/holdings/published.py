@@ -19,7 +19,7 @@ from archive.holdings.tables import arc, tap_schema
 from archive.vo.columns import OWN, Schema, Table
 from archive.vo.errors import NotFoundError
 from archive.vo.origin import UNKNOWN, Origin
-from storage.catalogue import append_event
+from storage.feed import append_event
 
 __all__ = [
     "Published", "PublishedTables", "TableSet", "publish", "publish_declared", "quoted", "read_set",

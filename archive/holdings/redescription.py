@@ -18,7 +18,7 @@ from archive.holdings import queries
 from archive.holdings.model import DataProduct
 from archive.holdings.queries import HeldFile
 from archive.holdings.tables import arc
-from storage.catalogue import append_event
+from storage.feed import append_event
 
 _OURS = frozenset({"file_id", "obs_collection"})
 _JSON = frozenset({"setup", "header"})

@@ -7,7 +7,7 @@ that are equal no transaction with an event was committed between the two questi
 
 from sqlalchemy import Engine, text
 
-from storage.catalogue import number_events
+from storage.feed import number_events
 
 MOST_WAITING = 1_000  # events without a number, when nobody reads the feed; counting them takes no time up to here
 State = tuple[object, ...]

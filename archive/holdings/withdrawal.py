@@ -15,7 +15,8 @@ from sqlalchemy import Connection, delete, select, text, update
 from archive.holdings import published, queries
 from archive.holdings.tables import arc
 from archive.vo.errors import NotFoundError, UsageError
-from storage.catalogue import append_event, remove_objects, remove_version
+from storage.catalogue import remove_objects, remove_version
+from storage.feed import append_event
 from storage.model import ObjectVersion
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from sqlalchemy import Engine
 
 from archive.holdings import queries
-from storage.catalogue import Event, read_events
+from storage.feed import Event, read_events
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from typing import Literal
 
 from sqlalchemy import select
 
-from storage import catalogue
+from storage import feed
 from storage.errors import StorageError, VolumeUnavailable
 from storage.model import Copy, ObjectVersion, VolumeRow
 from storage.ngas.request import Refused, Request, said
@@ -111,7 +111,7 @@ class Node:
     def set_state(self, state: State) -> None:
         """Tell all processes."""
         with self.service.engine.begin() as connection:
-            catalogue.append_event(connection, STATE_KIND, detail={"state": state})
+            feed.append_event(connection, STATE_KIND, detail={"state": state})
         self._state = (time.monotonic(), state)
 
     def require(self, request: Request, *states: State) -> None:

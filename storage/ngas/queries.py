@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, Select, delete, func, select, text, tuple_, update
 from sqlalchemy.dialects.postgresql import distinct_on, insert
 
-from storage.catalogue import number_events
+from storage.feed import number_events
 from storage.model import Copy, ObjectVersion
 from storage.tables import copy, event, stored_object, subscription, undelivered
 

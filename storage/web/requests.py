@@ -21,6 +21,7 @@ from storage.web.bodies import BodyBroken, raw
 
 ROOT = "/store/v1"
 BIGINT = 2**63 - 1
+MAX_VERSION = 2**31 - 1
 MAX_MEDIA_TYPE = 255
 MAX_PARAMETERS = 32
 _MEDIA_TYPE = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+/[!#$%&'*+.^_`|~0-9A-Za-z-]+([ \t]*;[\t\x20-\x7e]*)?", re.ASCII)

@@ -40,7 +40,8 @@ from starlette.types import Send
 from storage.checksums import Crc32c, Expected
 from storage.durable import flush
 from storage.errors import ChecksumMismatch, OutOfSpace, VolumeUnavailable
-from storage.objects import ObjectService, Outcome
+from storage.filing import Outcome
+from storage.objects import ObjectService
 from storage.web.authorizer import Authorizer
 from storage.web.bodies import BodyBroken, ClientGone, Incoming, Pipe, fed, raw, send_whole
 from storage.web.requests import (

@@ -6,7 +6,7 @@ import httpx
 import pytest
 from sqlalchemy import text
 
-from storage.catalogue import append_event
+from storage.feed import append_event
 from tests.databases import Postgres
 from tests.served import Served, served
 

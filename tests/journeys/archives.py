@@ -23,7 +23,7 @@ from ingest.commands import take_claims
 from ingest.dropfolder import DropFolder
 from ingest.opening import ingest_service
 from ingest.service import IngestService, Report
-from storage.catalogue import Event, read_events
+from storage.feed import Event, read_events
 from storage.findings import Finding
 from storage.reconcile import reconcile
 from storage.scrub import scrub

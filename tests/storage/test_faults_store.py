@@ -28,7 +28,7 @@ from sqlalchemy.schema import CreateSchema
 from archive.database.embedded import EmbeddedServer
 from archive.database.engines import Engines
 from archive.database.roles import grant
-from storage import catalogue
+from storage import feed
 from storage.errors import CatalogueUnavailable, NoSoundCopy, OutOfSpace, VolumeUnavailable
 from storage.findings import tallied
 from storage.janitor import janitor
@@ -229,7 +229,7 @@ def test_a_hundred_harmed_copies_are_found_and_each_with_a_sound_one_is_repaired
     harmed = harm(service, rng, 100)
     found = [*reconcile(service), *scrub(service, cycle_s=0)]
     with service.engine.begin() as connection:
-        events = catalogue.read_events(connection, limit=10_000)
+        events = feed.read_events(connection, limit=10_000)
     marked = {(event.detail["volume"], event.detail["key"]) for event in events if event.kind == "corrupted"}
     assert marked == harmed and len(marked) >= 100
     lost = {name for name, each in before.items() if all((c.volume, c.key) in harmed for c in each.copies)}

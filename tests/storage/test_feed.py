@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from sqlalchemy import Connection, Engine, text
 
-from storage.catalogue import append_event, append_events, number_events, read_events
+from storage.feed import append_event, append_events, number_events, read_events
 
 
 class Reader:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from sqlalchemy import Connection, Engine, create_engine, text
 from sqlalchemy.exc import OperationalError
 
-from storage import catalogue, objects, sessions
+from storage import catalogue, feed, filing, sessions
 from storage.checksums import Expected
 from storage.errors import (
     CatalogueUnavailable,
@@ -75,7 +75,7 @@ def kept(service: ObjectService) -> int:
 
 def events(service: ObjectService) -> list[tuple[str, str | None, int | None]]:
     with service.engine.begin() as connection:
-        return [(each.kind, each.file_id, each.version) for each in catalogue.read_events(connection)]
+        return [(each.kind, each.file_id, each.version) for each in feed.read_events(connection)]
 
 
 def test_a_version_has_its_digests_its_label_and_its_event(make: Make) -> None:
@@ -219,7 +219,7 @@ def test_where_the_answer_to_the_commit_is_lost_the_bytes_stay(make: Make, monke
         raise OperationalError("COMMIT", {}, Exception("the server closed the connection"))
 
     with monkeypatch.context() as broken:
-        broken.setattr(objects, "commit", loses)
+        broken.setattr(filing, "commit", loses)
         with pytest.raises(CatalogueUnavailable):
             put(service, "f", b"bytes")
     assert content(service, "f") == b"bytes"

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, text
 
-from storage import catalogue
+from storage import catalogue, feed
 from storage.errors import StorageError
 from storage.model import ObjectVersion
 from storage.objects import ObjectService
@@ -102,7 +102,7 @@ def test_a_lost_catalogue_comes_back_from_the_volumes_and_is_the_same(service: O
     assert put(service, "ESO/ä 1.fits", b"new").version == 4
     assert put(service, "ESO/ä 2.fits", b"new").object_id > sequence
     with service.engine.begin() as connection:
-        assert len(catalogue.read_events(connection)) == 10 * 3 + 3 - 5 + 2
+        assert len(feed.read_events(connection)) == 10 * 3 + 3 - 5 + 2
     with pytest.raises(StorageError, match="only an empty one"):
         rebuild(service)
 

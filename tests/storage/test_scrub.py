@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine, text, update
 
-from storage import catalogue, rounds
+from storage import catalogue, feed, rounds
 from storage.errors import NoSoundCopy, VolumeUnavailable
 from storage.findings import Finding, Pace
 from storage.labels import Label
@@ -106,7 +106,7 @@ def test_what_is_wrong_is_repaired_out_of_a_sound_copy(writer: Engine, tmp_path:
     with pytest.raises(NoSoundCopy):
         service.open("f1")
     with service.engine.begin() as connection:
-        kinds = [event.kind for event in catalogue.read_events(connection)]
+        kinds = [event.kind for event in feed.read_events(connection)]
     assert kinds.count("corrupted") == 4 and kinds.count("repaired") == 2
 
 

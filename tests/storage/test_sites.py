@@ -14,7 +14,7 @@ from sqlalchemy import Engine, delete
 from sqlalchemy.schema import CreateSchema
 
 from archive.database.roles import grant
-from storage import catalogue, sites
+from storage import feed, sites
 from storage.errors import ObjectNotFound, SiteUnavailable
 from storage.findings import Pace
 from storage.objects import ObjectService
@@ -191,7 +191,7 @@ def test_other_bytes_under_the_same_number_are_a_conflict_told_once_and_nothing_
     with here.service.open("both") as stream:
         assert stream.read() == b"ours"
     with here.service.engine.begin() as connection:
-        told = [event for event in catalogue.read_events(connection) if event.kind == "conflict"]
+        told = [event for event in feed.read_events(connection) if event.kind == "conflict"]
     assert [(event.file_id, event.version) for event in told] == [("both", 1)]
     assert here.service.stat("after").version == 1
 

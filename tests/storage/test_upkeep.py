@@ -16,7 +16,7 @@ import pytest
 from procrastinate.testing import InMemoryConnector
 from sqlalchemy import Engine, delete, func, select, text, update
 
-from storage import catalogue, rounds, totals
+from storage import catalogue, feed, rounds, totals
 from storage.errors import CopyNeeded, VolumeUnavailable
 from storage.evict import CacheRule, evict
 from storage.findings import Pace, tallied
@@ -437,7 +437,7 @@ def test_each_process_runs_as_a_job_is_told_in_the_feed_and_counted_in_the_statu
     for process in PROCESSES:
         run_job(three, upkeep, process)
     with three.engine.begin() as connection:
-        told = [event for event in catalogue.read_events(connection) if event.kind in ("verified", "upkeep")]
+        told = [event for event in feed.read_events(connection) if event.kind in ("verified", "upkeep")]
     assert [event.detail["process"] for event in told] == ["scrub", "reconcile", "replicate"]
     assert told[0].detail["objects"] == 2 and told[0].detail["open"] == 1 and "corrupt" in told[0].detail["examples"][0]
     status = store_status(three)
@@ -450,7 +450,7 @@ def test_each_process_runs_as_a_job_is_told_in_the_feed_and_counted_in_the_statu
     for process in PROCESSES:
         run_job(three, upkeep, process)
     with three.engine.begin() as connection:
-        again = [event for event in catalogue.read_events(connection) if event.kind in ("verified", "upkeep")]
+        again = [event for event in feed.read_events(connection) if event.kind in ("verified", "upkeep")]
     assert [event.detail["process"] for event in again[len(told) :]] == ["scrub", "reconcile"]
 
 

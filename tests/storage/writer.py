@@ -19,7 +19,7 @@ from typing import Any
 
 from sqlalchemy import create_engine
 
-from storage import objects, posix
+from storage import filing, posix
 from storage.objects import ObjectService
 from storage.posix import PosixVolume
 from storage.service import ObjectStore
@@ -27,14 +27,14 @@ from storage.service import ObjectStore
 CLIENTS = 8
 # What is patched, and whether death comes before or after it.
 SEAMS: dict[str, tuple[Any, str, bool]] = {
-    "bytes are in staging, no number is taken": (objects._Filing, "label", True),
-    "a number is taken": (objects._Filing, "label", False),
+    "bytes are in staging, no number is taken": (filing.Filing, "label", True),
+    "a number is taken": (filing.Filing, "label", False),
     "the file is flushed, with its label": (PosixVolume, "_publish", True),
     "the first copy is visible": (PosixVolume, "_publish", False),
     "further copies are to come": (ObjectService, "_copy_on", True),
-    "all copies are there, no row": (objects._Filing, "record", True),
-    "rows are written, not committed": (objects._Filing, "commit", True),
-    "committed, and not told": (objects._Filing, "commit", False),
+    "all copies are there, no row": (filing.Filing, "record", True),
+    "rows are written, not committed": (filing.Filing, "commit", True),
+    "committed, and not told": (filing.Filing, "commit", False),
     "a removal is committed, its bytes are there": (ObjectService, "finish_removal", True),
     "a tombstone lies beside its object": (PosixVolume, "_bury", False),
     "a removed object's bytes are gone, its copies on record": (PosixVolume, "delete", False),

@@ -32,7 +32,7 @@ from archive.holdings import catalogues, published
 from archive.vo.columns import Column, Table
 from archive.vo.origin import UNKNOWN, Origin
 from ingest.table_commands import table_commands
-from storage.catalogue import append_event
+from storage.feed import append_event
 from tests.databases import Postgres
 from tests.live import ROOT, database_environment
 from tests.made.holdings import hold
