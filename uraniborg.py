@@ -347,6 +347,7 @@ def upkeep(settings: Settings) -> "Upkeep":
     return Upkeep(
         policy=Policy(max(chosen.copies, settings.store.copies), chosen.sites),
         cycle_s=chosen.scrub_cycle_d * DAY_S,
+        all_s=chosen.replicate_all_d * DAY_S,
         rate_bytes_s=chosen.scrub_mib_s * MiB,
         max_load=chosen.scrub_max_load,
         run_s=chosen.run_s,

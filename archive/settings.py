@@ -242,6 +242,11 @@ class Upkeep(Section):
     cache_keep_copies: int = Field(1, ge=1, description="copies that lie on other volumes before one leaves a cache")
     scrub_at: str = Field("*/10 * * * *", description="when copies are read and verified")
     reconcile_at: str = Field("17 2 * * *", description="when volumes are compared with the catalogue")
+    replicate_all_d: float = Field(
+        1.0,
+        gt=0,
+        description="days after which all objects are looked at for their copies, not only those that changed",
+    )
     replicate_at: str = Field("*/5 * * * *", description="when objects are brought to their copies")
     drain_at: str = Field("*/10 * * * *", description="when draining volumes are emptied further")
     janitor_at: str = Field("41 * * * *", description="when what was broken off is cleared")

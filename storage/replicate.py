@@ -57,10 +57,13 @@ def replicate(service: ObjectService, policy: Policy, *, pace: Pace | None = Non
         yield from _bring_all(service, found, policy, rows, pace)
 
 
-def keep_up(service: ObjectService, policy: Policy, *, pace: Pace | None = None) -> Iterator[Finding]:
+def keep_up(
+    service: ObjectService, policy: Policy, *, again_s: float = 86_400.0, pace: Pace | None = None
+) -> Iterator[Finding]:
     """The same of what may lack a copy since the last time, as a job does every few minutes; one at a time.
 
-    What was broken off, or killed, goes on with the next.
+    again_s: seconds after which it goes through all, whatever is noted. What was broken off, or killed, goes on with the
+    next.
     """
     pace = pace or Pace()
     with service.engine.connect() as connection:
@@ -68,7 +71,7 @@ def keep_up(service: ObjectService, policy: Policy, *, pace: Pace | None = None)
     # In turns, so that neither waits for what the other finds to be copied.
     turns: list[Callable[[Connection, rounds.Wanted], list[int] | None]] = [
         partial(rounds.take_unsettled, before=began),
-        rounds.walk_on,
+        partial(rounds.walk_on, again_s=again_s),
     ]
     while turns and not pace.is_over:
         look, rows = turns.pop(0), service.volumes()

@@ -62,8 +62,8 @@ _NOTE = text(
     """
 )
 _REPLICATE = "replicate"
-# Nothing should escape what is noted; what did, by a trigger that was off, is found by then.
-WALK_AGAIN = timedelta(days=1)
+# Notes that nobody takes for so long are nobody's.
+NOTES_KEPT = timedelta(days=2)
 _VERIFIED = text(
     """
     UPDATE store.copy c SET verified = clock_timestamp()
@@ -161,18 +161,21 @@ def take_unsettled(connection: Connection, wanted: Wanted, *, before: datetime, 
     return _note(connection, found)
 
 
-def walk_on(connection: Connection, wanted: Wanted, *, most: int = 10_000) -> list[int] | None:
+def walk_on(
+    connection: Connection, wanted: Wanted, *, again_s: float = 86_400.0, most: int = 10_000
+) -> list[int] | None:
     """Of the next objects of a walk through all, those that lack and are not noted yet, which they are then; None if
     there is no walk to be made.
 
-    There is when other things are wanted than before, or a day after the last; it goes on where the last call was.
+    There is when other things are wanted than before, or again_s seconds after the last: nothing should escape what is
+    noted, and what did, by a trigger that was off, is found then. It goes on where the last call was.
     """
     w, told = walk.c, asdict(wanted) | {"online": list(wanted.online)}
     age = func.clock_timestamp() - w.moment
     row = connection.execute(select(w.wanted, w.after, age).where(w.what == _REPLICATE)).one_or_none()
     after = 0
     if row is not None and row.wanted == told:
-        if row.after is None and row[2] < WALK_AGAIN:
+        if row.after is None and row[2].total_seconds() < again_s:
             return None
         after = row.after or 0
     last, found = lacking(connection, after, wanted, most=most)
@@ -183,8 +186,8 @@ def walk_on(connection: Connection, wanted: Wanted, *, most: int = 10_000) -> li
 
 
 def forget_unsettled(connection: Connection) -> None:
-    """Where nobody takes what is noted, for two days, let it not grow for ever: who does again walks through all."""
-    old = delete(unsettled).where(unsettled.c.noted < func.now() - 2 * WALK_AGAIN)
+    """Where nobody takes what is noted, for NOTES_KEPT, let it not grow for ever: who does again walks through all."""
+    old = delete(unsettled).where(unsettled.c.noted < func.now() - NOTES_KEPT)
     if connection.execute(old).rowcount:
         connection.execute(delete(walk).where(walk.c.what == _REPLICATE))
 

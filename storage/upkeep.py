@@ -33,9 +33,10 @@ Process = Literal["scrub", "reconcile", "replicate", "drain", "janitor", "evict"
 class Upkeep:
     """How the store is looked after.
 
-    policy: of copies. cycle_s: seconds within which every copy is to be read again. rate_bytes_s: at which scrub reads
-    at most; None: any. max_load: load average a processor above which scrub waits. run_s: seconds after which a job
-    begins no new object. grace_s: for which bytes without a row, and broken-off writes, are left alone. delete_orphans:
+    policy: of copies. cycle_s: seconds within which every copy is to be read again. all_s: seconds after which the job
+    that replicates goes through all objects, not only those that changed. rate_bytes_s: at which scrub reads at most;
+    None: any. max_load: load average a processor above which scrub waits. run_s: seconds after which a job begins no
+    new object. grace_s: for which bytes without a row, and broken-off writes, are left alone. delete_orphans:
     whether the job that reconciles deletes them then. cache: what caches keep. follow: how other sites are followed;
     None: they are not. subscribers: to whom, and how, what comes in is pushed as NGAS does. schedule: when each process
     is run as a job, as cron says it (UTC); what is not in it is not.
@@ -43,6 +44,7 @@ class Upkeep:
 
     policy: Policy = field(default_factory=Policy)
     cycle_s: float = 30 * DAY_S
+    all_s: float = DAY_S
     rate_bytes_s: float | None = 50.0 * MIB
     max_load: float = 1.0
     run_s: float = 540.0
@@ -70,7 +72,7 @@ PROCESSES: Mapping[Process, Callable[[ObjectService, Upkeep, Pace], Iterator[Fin
     "reconcile": lambda service, upkeep, pace: reconcile(
         service, grace_s=upkeep.grace_s, delete=upkeep.delete_orphans, pace=pace
     ),
-    "replicate": lambda service, upkeep, pace: keep_up(service, upkeep.policy, pace=pace),
+    "replicate": lambda service, upkeep, pace: keep_up(service, upkeep.policy, again_s=upkeep.all_s, pace=pace),
     "drain": lambda service, upkeep, pace: drain_all(service, upkeep.policy, pace=pace),
     "janitor": lambda service, upkeep, pace: janitor(service, grace_s=upkeep.grace_s, pace=pace),
     "evict": lambda service, upkeep, pace: evict(service, upkeep.cache, pace=pace),

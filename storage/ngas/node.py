@@ -65,7 +65,7 @@ class Progress:
             "ExpectedCount": self.expected,
             "ActualCount": self.done,
             "EstTotalTime": f"{total_s:.3f}",
-            "RemainingTime": f"{total_s - took_s:.3f}",
+            "RemainingTime": f"{max(total_s - took_s, 0.0):.3f}",
             "LastRequestStatUpdate": date_text(datetime.now(UTC)),
         }
         return told | ({"CompletionTime": date_text(self.completed)} if self.completed else {})
