@@ -62,8 +62,7 @@ def keep_up(
 ) -> Iterator[Finding]:
     """The same of what may lack a copy since the last time, as a job does every few minutes; one at a time.
 
-    again_s: seconds after which it goes through all, whatever is noted. What was broken off, or killed, goes on with the
-    next.
+    again_s: seconds after which it goes through all, whatever is noted. What was broken off goes on with the next.
     """
     pace = pace or Pace()
     with service.engine.connect() as connection:
