@@ -1,4 +1,4 @@
-"""The store's own tables, schema `store`. What is asked of them is in catalogue.py.
+"""The store's own tables, schema `store`. What is asked of them is in catalogue.py and feed.py.
 
 A container holds files, an object is a version of a file, a copy is where its bytes lie, on a volume.
 `event` is the one feed of the whole archive. Append to it with feed.append_event only.

@@ -1,7 +1,7 @@
 """Whether anything has changed that an answer could depend on, as a value to compare.
 
 Every change of the holdings and of what is published is an event of the feed, written in its own transaction. An event
-gets its number late (storage.catalogue), so the state is the last number and those that wait for theirs: of two states
+gets its number late (storage.feed), so the state is the last number and those that wait for theirs: of two states
 that are equal no transaction with an event was committed between the two questions.
 """
 

@@ -1,6 +1,6 @@
 """The feed of changes: what happened in the archive, for mirrors, registries, caches and people's alerts.
 
-The store keeps the feed (storage.catalogue), which promises that whoever goes on from the last event_id misses none.
+The store keeps the feed (storage.feed), which promises that whoever goes on from the last event_id misses none.
 Here it is read for everybody: events of files whose existence is protected are left out, their numbers with them.
 """
 

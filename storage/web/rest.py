@@ -1,8 +1,9 @@
-"""The store over HTTP, under /store/v1: objects by file_id, in and out; and lists, copies, volumes, events, containers.
+"""The store over HTTP, under /store/v1: what goes to whom, and objects by file_id, in and out.
 
 Plain ASGI, because a file of 64 KiB leaves no time for more: one trip to a thread for all that a request asks of
 catalogue and disk, and one answer. What a request means is in requests.py, what of a file is sent in conditional.py,
-how large bodies move in bodies.py, uploads that can be taken up again in tus.py.
+how large bodies move in bodies.py, uploads that can be taken up again in tus.py, and in documents.py what is told in
+JSON: lists, copies, volumes, events, containers.
 """
 
 import io
