@@ -1,8 +1,30 @@
-"""What is on record of the store, and what its standing processes saw last, as metrics for Prometheus."""
+"""Metrics for Prometheus: requests answered, what is on record of the store, what its standing processes saw last."""
 
+from collections.abc import Sequence
+
+from prometheus_client import CollectorRegistry, Counter, Histogram
 from prometheus_client.core import GaugeMetricFamily, Metric
 
 from storage.status import StoreStatus
+
+# A label has few values: a client's own words for a method are "other".
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+
+
+def of_requests(registry: CollectorRegistry, bounds_s: Sequence[float]) -> tuple[Counter, Histogram, Counter]:
+    """Requests answered, the time they took (upper bounds of its buckets, seconds), and the bytes of answers."""
+    requests = Counter(
+        "uraniborg_http_requests", "Requests answered.", ("route", "method", "status"), registry=registry
+    )
+    seconds = Histogram(
+        "uraniborg_http_request_duration_seconds",
+        "From a request's first byte to its answer's last.",
+        ("route", "method"),
+        registry=registry,
+        buckets=bounds_s,
+    )
+    size = Counter("uraniborg_http_response_bytes", "Bytes of answers' bodies.", ("route", "method"), registry=registry)
+    return requests, seconds, size
 
 
 def of_status(status: StoreStatus) -> list[Metric]:

@@ -17,7 +17,7 @@ from pathlib import Path
 import structlog
 from fastapi import APIRouter, Depends
 from fastapi.responses import Response
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Gauge, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
@@ -33,13 +33,12 @@ from archive.vo.errors import ArchiveError
 from archive.vo.routes import PlainRoute
 from storage import totals
 from storage.errors import StorageError
-from storage.metrics import of_status
+from storage.metrics import METHODS, of_requests, of_status
 from storage.status import ask, store_status
 
 log = structlog.get_logger(__name__)
 
 LOOK_AGAIN_S = 10.0
-METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"})
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
 
 
@@ -48,26 +47,13 @@ class RequestMetrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        self._requests = Counter(
-            "uraniborg_http_requests", "Requests answered.", ("route", "method", "status"), registry=self.registry
-        )
-        self._seconds = Histogram(
-            "uraniborg_http_request_duration_seconds",
-            "From a request's first byte to its answer's last.",
-            ("route", "method"),
-            registry=self.registry,
-            buckets=SECONDS,
-        )
-        self._bytes = Counter(
-            "uraniborg_http_response_bytes", "Bytes of answers' bodies.", ("route", "method"), registry=self.registry
-        )
+        self._requests, self._seconds, self._bytes = of_requests(self.registry, SECONDS)
         self._running = Gauge(
             "uraniborg_http_requests_in_progress",
             "Requests being answered.",
             registry=self.registry,
             multiprocess_mode="livesum",
         )
-
         self._waiting = Gauge(
             "uraniborg_queries_waiting",
             "Queries that wait in line for a connection to the database.",

@@ -14,7 +14,7 @@ from typing import Any
 
 import uvicorn
 from anyio import to_thread
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
@@ -22,7 +22,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from storage.errors import StorageError
-from storage.metrics import of_status
+from storage.metrics import METHODS, of_requests, of_status
 from storage.objects import ObjectService
 from storage.packing import packed
 from storage.status import store_status
@@ -36,7 +36,6 @@ from storage.web.settings import WebSettings
 log = logging.getLogger(__name__)
 access_log = logging.getLogger("uraniborg.access")
 
-METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0, 300.0, 3600.0)
 KEEP_ALIVE_S = 30
 STOP_S = 20
@@ -156,19 +155,7 @@ class _Counted:
 
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
-        self._requests = Counter(
-            "uraniborg_http_requests", "Requests answered.", ("route", "method", "status"), registry=self._registry
-        )
-        self._seconds = Histogram(
-            "uraniborg_http_request_duration_seconds",
-            "From a request's first byte to its answer's last.",
-            ("route", "method"),
-            registry=self._registry,
-            buckets=SECONDS,
-        )
-        self._bytes = Counter(
-            "uraniborg_http_response_bytes", "Bytes of answers' bodies.", ("route", "method"), registry=self._registry
-        )
+        self._requests, self._seconds, self._bytes = of_requests(self._registry, SECONDS)
 
     def ended(self, route: str, method: str, status: int, size_bytes: int, seconds: float) -> None:
         method = method if method in METHODS else "other"
