@@ -25,7 +25,7 @@ from storage.model import (
     VolumeState,
 )
 from storage.sessions import Statement, ask
-from storage.tables import container, copy, stored_object, volume
+from storage.tables import block, container, copy, stored_object, volume
 
 # A family of PostgreSQL's advisory locks, one a file_id.
 _FILE_LOCK = b"file"
@@ -98,6 +98,20 @@ _TAKE = Statement(
     number="int4",
     **dict.fromkeys(("container_id", "size_bytes"), "int8"),
 )
+_NOTE_BLOCKS = Statement(
+    "INSERT INTO store.block (object_id, crc32c) VALUES (:object_id, :crc32c) ON CONFLICT DO NOTHING",
+    object_id="int8",
+    crc32c="bytea",
+)
+_BLOCKS = Statement(
+    """
+    SELECT substring(crc32c FROM 4 * :first + 1 FOR 4 * (:stop - :first)) FROM store.block
+    WHERE object_id = :object_id
+    """,
+    object_id="int8",
+    first="int4",
+    stop="int4",
+)
 
 # --- objects and their copies
 
@@ -145,6 +159,7 @@ def add_object(
         )
         .returning(*_OBJECT_COLUMNS)
     ).one()
+    note_blocks(connection, written.object_id, stored.blocks)
     made = _copies(connection, written.object_id, [stored.volume], stored.key)
     return ObjectVersion(**written._mapping, copies=made)
 
@@ -177,8 +192,21 @@ def take_version(
     if not rows:
         return None
     (row,) = rows
-    *_, created, _ = row
+    object_id, *_, created, _ = row
+    note_blocks(connection, object_id, stored.blocks)
     return _object(row, (Copy(volume, key, "ok", None, created),))
+
+
+def note_blocks(connection: Connection, object_id: int, blocks: bytes) -> None:
+    """Record the checksums of an object's blocks, unless they are empty, or on record."""
+    if blocks:
+        ask(connection, _NOTE_BLOCKS, {"object_id": object_id, "crc32c": blocks})
+
+
+def blocks_of(connection: Connection, object_id: int, first: int, stop: int) -> bytes | None:
+    """The checksums of the blocks first <= i < stop of an object; None where they are not on record."""
+    rows = ask(connection, _BLOCKS, {"object_id": object_id, "first": first, "stop": stop})
+    return rows[0][0] if rows else None
 
 
 def further_copies(connection: Connection, version: ObjectVersion, volumes: Sequence[str], key: str) -> ObjectVersion:
@@ -224,6 +252,7 @@ def remove_version(connection: Connection, file_id: str, version: int | None = N
     held = find_version(connection, file_id, version)
     if held is None:
         return None
+    connection.execute(delete(block).where(block.c.object_id == held.object_id))
     gone = update(stored_object).where(_o.object_id == held.object_id).values(removed=func.now(), container_id=None)
     return replace(held, container_id=None, removed=connection.execute(gone.returning(_o.removed)).scalar_one())
 

@@ -17,6 +17,8 @@ from storage.errors import ChecksumMismatch
 
 BLOCK_BYTES = 1 << 20
 QUEUE_BLOCKS = 8
+CRC_BLOCK_BYTES = 256 << 10
+"""Of so many bytes each has a checksum of its own, by which a part of an object is verified."""
 # Below this a thread would cost more than it saves.
 INLINE_BYTES = 1 << 20
 
@@ -45,6 +47,34 @@ class Crc32c:
         return Crc32c(self.value)
 
 
+class BlockChecksums:
+    """CRC-32C of each CRC_BLOCK_BYTES of what comes, and of what is left at the end: big-endian, four bytes each."""
+
+    def __init__(self) -> None:
+        self._ended = bytearray()
+        self._value = self._size_bytes = 0
+
+    def update(self, data: bytes, /) -> None:
+        rest = memoryview(data)
+        while rest:
+            piece = rest[: CRC_BLOCK_BYTES - self._size_bytes]
+            self._value = crc32c.crc32c(piece, self._value)
+            self._size_bytes += len(piece)
+            if self._size_bytes == CRC_BLOCK_BYTES:
+                self._end()
+            rest = rest[len(piece) :]
+
+    def value(self) -> bytes:
+        """Of all that came. Nothing may be added after it."""
+        if self._size_bytes:
+            self._end()
+        return bytes(self._ended)
+
+    def _end(self) -> None:
+        self._ended += self._value.to_bytes(4)
+        self._value = self._size_bytes = 0
+
+
 # Another digest is another line here, and a field of Stored.
 ALGORITHMS: dict[str, Callable[[], Digest]] = {
     "sha256": hashlib.sha256,
@@ -63,12 +93,16 @@ class Readable(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """What a volume took: its size in bytes and its digests in lower-case hexadecimal, CRC-32C in eight digits."""
+    """What a volume took: its size in bytes and its digests in lower-case hexadecimal, CRC-32C in eight digits.
+
+    blocks: BlockChecksums of what is larger than one block, whose own checksum is that of the whole; else empty.
+    """
 
     size_bytes: int
     sha256: str
     md5: str
     crc32c: str
+    blocks: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,12 +128,16 @@ class Hashing:
     """Digests of blocks that are given one after the other; a context manager, so that its threads always end.
 
     algorithms: names in ALGORITHMS. queue_blocks: how many blocks copying may run ahead of hashing, which bounds the
-    memory to queue_blocks blocks. A stream of up to INLINE_BYTES is hashed in the caller's thread.
+    memory to queue_blocks blocks. by_block: whether stored() tells the checksums of blocks, too.
+    A stream of up to INLINE_BYTES is hashed in the caller's thread.
     """
 
-    def __init__(self, algorithms: Iterable[str] = tuple(ALGORITHMS), *, queue_blocks: int = QUEUE_BLOCKS) -> None:
+    def __init__(
+        self, algorithms: Iterable[str] = tuple(ALGORITHMS), *, queue_blocks: int = QUEUE_BLOCKS, by_block: bool = True
+    ) -> None:
         self._digests = {name: ALGORITHMS[name]() for name in algorithms}
-        self._queue_blocks = queue_blocks
+        self._blocks = BlockChecksums()
+        self._queue_blocks, self._by_block = queue_blocks, by_block
         self._held: list[bytes] = []
         self._workers: list[_Worker] = []
         self.size_bytes = 0
@@ -127,15 +165,18 @@ class Hashing:
         """The digests of all that came, by name. Nothing may be added after it."""
         if self._workers:
             self._end()
-        for digest in self._digests.values():
-            for held in self._held:
-                digest.update(held)
+        for digests in self._shares():
+            for digest in digests:
+                for held in self._held:
+                    digest.update(held)
         self._held.clear()
         return {name: str(digest.hexdigest()) for name, digest in self._digests.items()}
 
     def stored(self) -> Stored:
         """Size and digests of all that came."""
-        return Stored(size_bytes=self.size_bytes, **self.hexdigests())
+        digests = self.hexdigests()
+        blocks = self._blocks.value() if self.size_bytes > CRC_BLOCK_BYTES else b""
+        return Stored(size_bytes=self.size_bytes, blocks=blocks, **digests)
 
     def __enter__(self) -> Self:
         return self
@@ -143,10 +184,12 @@ class Hashing:
     def __exit__(self, *_: object) -> None:
         self._end()
 
-    def _shares(self) -> list[list[Digest]]:
+    def _shares(self) -> list[list["_Fed"]]:
         """The digests, by the thread that computes them."""
-        own = [[digest] for name, digest in self._digests.items() if name not in _SHARES_A_THREAD]
-        shared = [digest for name, digest in self._digests.items() if name in _SHARES_A_THREAD]
+        own: list[list[_Fed]] = [[digest] for name, digest in self._digests.items() if name not in _SHARES_A_THREAD]
+        shared: list[_Fed] = [digest for name, digest in self._digests.items() if name in _SHARES_A_THREAD]
+        if self._by_block:
+            shared.append(self._blocks)
         return [own[0] + shared, *own[1:]] if own else [shared]
 
     def _end(self) -> None:
@@ -155,10 +198,14 @@ class Hashing:
         self._workers = []
 
 
-class _Worker:
-    """One thread with one or two digests, fed through a bounded queue."""
+class _Fed(Protocol):
+    def update(self, data: bytes, /) -> None: ...
 
-    def __init__(self, digests: list[Digest], queue_blocks: int) -> None:
+
+class _Worker:
+    """One thread with a few digests, fed through a bounded queue."""
+
+    def __init__(self, digests: list[_Fed], queue_blocks: int) -> None:
         self._digests = digests
         self._queue: SimpleQueue[bytes | None] = SimpleQueue()
         # Tokens bound the queue: queue.Queue and semaphores are Python code, and cost far more a block.
@@ -197,7 +244,7 @@ def verified(blocks: Iterable[bytes], expected: Expected, what: str) -> Iterator
     The consumer must not call the object complete before this ends: the last word comes after the last byte.
     """
     algorithms = [name for name in ALGORITHMS if getattr(expected, name) is not None]
-    with Hashing(algorithms) as hashing:
+    with Hashing(algorithms, by_block=False) as hashing:
         for block in blocks:
             hashing.update(block)
             yield block

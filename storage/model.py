@@ -25,7 +25,8 @@ CACHE_CLASS = "cache"
 class StoredObject:
     """An object that lies in the store: key, the name of its volume, bytes, digests in lower-case hexadecimal.
 
-    crc32c: None of objects that are older than this digest. created: UTC; None where the catalogue says.
+    crc32c: None of objects that are older than this digest. created: UTC; None where the catalogue says. blocks: as
+    checksums.Stored has them, when it has just been written.
     """
 
     key: str
@@ -35,6 +36,7 @@ class StoredObject:
     md5: str
     crc32c: str | None = None
     created: datetime | None = None
+    blocks: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)

@@ -280,7 +280,13 @@ class ObjectService:
         def found(copy: Copy, state: Fault, reason: str) -> None:
             self.report(version, copy, state, reason)
 
-        return ReadStream(self._store, version, self.readable(version), found, start=start, stop=stop)
+        def blocks(first: int, stop: int) -> bytes | None:
+            with _told():
+                return self._sessions.ask(
+                    lambda connection: catalogue.blocks_of(connection, version.object_id, first, stop)
+                )
+
+        return ReadStream(self._store, version, self.readable(version), found, blocks, start=start, stop=stop)
 
     def readable(self, version: ObjectVersion) -> list[Copy]:
         """The copies that may be served, ours first, in the order of the settings."""

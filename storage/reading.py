@@ -1,15 +1,18 @@
 """Reading a version of a file from whichever of its copies is sound, so that bad bytes never end with success.
 
 Whole objects are verified while they stream: the last block is held back until the checksum of all holds. Where a copy
-fails, the next goes on at the same byte, after what was sent has been found to be what that copy begins with. Ranges
-cannot be verified, for a checksum is of the whole; they fall over only when a copy cannot be read.
+fails, the next goes on at the same byte, after what was sent has been found to be what that copy begins with. Of a part
+every block that it touches is read whole and verified before any of it is sent. Where blocks have no checksums yet
+(objects of a release without them, or of a rebuilt catalogue, until scrub has read them) a part is taken as it is read.
 """
 
 import logging
 from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import Literal, Self
 
-from storage.checksums import ALGORITHMS, BLOCK_BYTES, Digest
+from crc32c import crc32c
+
+from storage.checksums import ALGORITHMS, BLOCK_BYTES, CRC_BLOCK_BYTES, Digest
 from storage.errors import NoSoundCopy, ObjectNotFound, ReadFailed, StorageError, VolumeUnavailable
 from storage.model import Copy, ObjectVersion
 from storage.service import ObjectStore
@@ -20,6 +23,8 @@ log = logging.getLogger(__name__)
 Fault = Literal["missing", "corrupt"]
 # What a copy was found to be, and how: called once a copy that is not what it should be.
 Found = Callable[[Copy, Fault, str], None]
+# The checksums of the blocks first <= i < stop (checksums.BlockChecksums); None where there are none.
+Blocks = Callable[[int, int], bytes | None]
 
 
 class ReadStream:
@@ -35,6 +40,7 @@ class ReadStream:
         version: ObjectVersion,
         copies: Sequence[Copy],
         found: Found,
+        blocks: Blocks,
         *,
         start: int = 0,
         stop: int | None = None,
@@ -44,6 +50,8 @@ class ReadStream:
         self.start, self.stop = clip_range(start, stop, version.size_bytes, _say(version))
         self.whole = (self.start, self.stop) == (0, version.size_bytes)
         self._store, self._found = store, found
+        self._first = self.start // CRC_BLOCK_BYTES
+        self._checksums = None if self.whole or self.start == self.stop else self._checksums_of(blocks)
         self._copies = list(copies)
         self._copy: Copy | None = None
         self._stream: ObjectStream | None = None
@@ -109,12 +117,10 @@ class ReadStream:
 
     def _blocks_of(self, copy: Copy, sent: "_Sent") -> Iterator[bytes]:
         """What of a copy was not sent yet; _Faulty where it is not what it should be."""
-        self._open(copy, 0 if self.whole else sent.position)
         if sent.digest is None:
-            while block := self._read(copy, self.stop - sent.position):
-                sent.position += len(block)
-                yield block
+            yield from self._part_of(copy, sent)
             return
+        self._open(copy, 0)
         running, ahead = self._digest(), sent.position
         while ahead > 0:
             block = self._read(copy, ahead)
@@ -136,6 +142,32 @@ class ReadStream:
             raise ReadFailed(f"{_say(self.version)}: bytes were sent that a sound copy does not have; read it again")
         if held:
             yield held
+
+    def _part_of(self, copy: Copy, sent: "_Sent") -> Iterator[bytes]:
+        if self._checksums is None:
+            self._open(copy, sent.position)
+            while block := self._read(copy, self.stop - sent.position):
+                sent.position += len(block)
+                yield block
+            return
+        number = sent.position // CRC_BLOCK_BYTES
+        self._open(copy, number * CRC_BLOCK_BYTES)
+        while sent.position < self.stop:
+            start = number * CRC_BLOCK_BYTES
+            block = self._read(copy, min(CRC_BLOCK_BYTES, self.version.size_bytes - start))
+            place = 4 * (number - self._first)
+            if crc32c(block).to_bytes(4) != self._checksums[place : place + 4]:
+                raise _Faulty("corrupt", f"the copy on volume {copy.volume} has other bytes behind byte {start}")
+            piece = block[sent.position - start : self.stop - start]
+            sent.position += len(piece)
+            number += 1
+            yield piece
+
+    def _checksums_of(self, blocks: Blocks) -> bytes | None:
+        """Those of the blocks that the part touches; of an object of one block, that of the whole."""
+        if self.version.size_bytes <= CRC_BLOCK_BYTES:
+            return None if self.version.crc32c is None else bytes.fromhex(self.version.crc32c)
+        return blocks(self._first, (self.stop - 1) // CRC_BLOCK_BYTES + 1)
 
     def _open(self, copy: Copy, start: int) -> None:
         try:

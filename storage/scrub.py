@@ -37,11 +37,12 @@ _KINDS: dict[State, FindingKind] = {
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What a copy was found to be, and why; crc32c: of its bytes, if they were read to the end."""
+    """What a copy was found to be, and why; crc32c, blocks: of its bytes, if they were read to the end."""
 
     state: State
     text: str = ""
     crc32c: str | None = None
+    blocks: bytes = b""
 
 
 def scrub(
@@ -106,7 +107,7 @@ def verify(volume: Volume, key: str, version: ObjectVersion, pace: Pace | None =
         recorded, there = getattr(version, name), getattr(found, name)
         if recorded is not None and recorded != there:
             return Verdict("corrupt", f"{what}: {name} {recorded} is recorded, the bytes read have {there}")
-    return Verdict("ok", crc32c=found.crc32c)
+    return Verdict("ok", crc32c=found.crc32c, blocks=found.blocks)
 
 
 def verify_version(service: ObjectService, version: ObjectVersion, pace: Pace | None = None) -> Iterator[Finding]:
@@ -210,6 +211,9 @@ def _of_the_sound(
     if copy.state != "ok":
         with service.engine.begin() as connection:
             catalogue.mark_copy(connection, version.object_id, copy.volume, copy.key, "ok")
+    if verdict.blocks:
+        with service.engine.begin() as connection:
+            catalogue.note_blocks(connection, version.object_id, verdict.blocks)
     if version.crc32c is None and verdict.crc32c is not None:
         version = replace(version, crc32c=verdict.crc32c)
         with service.engine.begin() as connection:

@@ -83,9 +83,8 @@ class ObjectStore:
                 if number == len(tried) or not _rewind(stream, start, watched):
                     raise
             else:
-                return StoredObject(
-                    key, volume.name, stored.size_bytes, stored.sha256, stored.md5, stored.crc32c, created
-                )
+                digests = (stored.sha256, stored.md5, stored.crc32c)
+                return StoredObject(key, volume.name, stored.size_bytes, *digests, created, stored.blocks)
         raise VolumeUnavailable("no volume is to be written to")
 
     def label(self, key: str, label: bytes, *, volume: str) -> None:

@@ -15,6 +15,7 @@ from sqlalchemy import (
     Index,
     Integer,
     Interval,
+    LargeBinary,
     MetaData,
     Table,
     Text,
@@ -108,6 +109,15 @@ Index(
 )
 # Removals that may be unfinished.
 Index("object_removed_idx", stored_object.c.object_id, postgresql_where=stored_object.c.removed.is_not(None))
+
+# Checksums of an object's blocks, by which parts of it are verified. Of one that is no larger than a block there is no
+# row; and none, until its bytes are read again, of one that is older than this table or came by a rebuild.
+block = Table(
+    "block",
+    metadata,
+    Column("object_id", BigInteger, ForeignKey(stored_object.c.object_id, ondelete="CASCADE"), primary_key=True),
+    Column("crc32c", LargeBinary, nullable=False, comment="of each 256 KiB: big-endian, four bytes each"),
+)
 
 # Where an object's bytes lie, or should lie.
 copy = Table(

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from storage.checksums import Expected, Hashing, checksums_of, verified
+from storage.checksums import CRC_BLOCK_BYTES, Expected, Hashing, checksums_of, verified
 from storage.errors import ChecksumMismatch
 
 
@@ -26,6 +26,34 @@ def test_digests_of_blocks_are_those_of_their_sum(blocks: list[bytes]) -> None:
         hashlib.sha256(data).hexdigest(),
         hashlib.md5(data).hexdigest(),
     )
+
+
+def test_each_block_has_its_own_checksum_however_the_bytes_came() -> None:
+    data = random.Random(5).randbytes(2 * CRC_BLOCK_BYTES + 77)
+    told = b"".join(
+        crc32c_of(data[at : at + CRC_BLOCK_BYTES]).to_bytes(4) for at in range(0, len(data), CRC_BLOCK_BYTES)
+    )
+    for pieces in ([data], [data[:1], data[1:300_000], data[300_000:]]):
+        with Hashing() as hashing:
+            for piece in pieces:
+                hashing.update(piece)
+            assert hashing.stored().blocks == told
+    large = checksums_of(io.BytesIO(data * 5))  # beyond what is hashed in the caller's thread
+    assert large.blocks[:8] == told[:8] and len(large.blocks) == 4 * -(-len(data) * 5 // CRC_BLOCK_BYTES)
+    assert checksums_of(io.BytesIO(data[:CRC_BLOCK_BYTES])).blocks == b"", "one block: that of the whole"
+
+
+def crc32c_of(data: bytes) -> int:
+    """CRC-32C bit by bit (RFC 3720 appendix B.4)."""
+    table = []
+    for value in range(256):
+        for _ in range(8):
+            value = value >> 1 ^ (0x82F63B78 if value & 1 else 0)
+        table.append(value)
+    crc = 0xFFFFFFFF
+    for byte in data:
+        crc = table[(crc ^ byte) & 0xFF] ^ crc >> 8
+    return crc ^ 0xFFFFFFFF
 
 
 def test_hashing_runs_beside_the_copying_and_its_threads_end() -> None:

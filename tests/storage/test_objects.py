@@ -4,6 +4,7 @@ import hashlib
 import io
 import random
 import threading
+import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -15,7 +16,7 @@ from sqlalchemy import Connection, Engine, create_engine, text
 from sqlalchemy.exc import OperationalError
 
 from storage import catalogue, feed, filing, sessions
-from storage.checksums import Expected
+from storage.checksums import CRC_BLOCK_BYTES, Expected
 from storage.errors import (
     CatalogueUnavailable,
     ChecksumMismatch,
@@ -34,6 +35,7 @@ from storage.labels import Label
 from storage.model import Copy, check_file_id
 from storage.objects import ObjectService
 from storage.posix import PosixVolume
+from storage.scrub import scrub
 from storage.service import ObjectStore
 from storage.volume import ObjectStream
 from tests.served import wait_until
@@ -42,6 +44,7 @@ from tests.storage.disks import content, put
 
 pytestmark = pytest.mark.parametrize("postgres", ["embedded"], indirect=True)
 MIB = 1 << 20
+BLOCK = CRC_BLOCK_BYTES
 FULL = 1 << 60
 
 Make = Callable[..., ObjectService]
@@ -363,6 +366,58 @@ def test_a_small_corrupt_object_is_refused_before_a_byte_is_sent(make: Make) -> 
     flip(service, version.copies[0], 500)
     with pytest.raises(NoSoundCopy, match="wrong checksum"):
         service.open("f")
+
+
+def test_no_part_has_a_wrong_byte_whatever_bit_is_flipped(make: Make) -> None:
+    service = make("one", "two", copies=2)
+
+    @settings(max_examples=40, deadline=None)
+    @given(size=st.integers(1, 4 * BLOCK), draw=st.data())
+    def holds(size: int, draw: st.DataObject) -> None:
+        data = random.Random(size).randbytes(size)
+        near = [at for at in (0, 1, BLOCK - 1, BLOCK, BLOCK + 1, 2 * BLOCK, size - 1) if at < size]
+        places = st.sampled_from(near) | st.integers(0, size - 1)
+        at, start = draw.draw(places, "flipped"), draw.draw(places, "start")
+        stop = draw.draw(st.integers(start + 1, size), "stop")
+        version = put(service, f"{uuid.uuid4()}", data)
+        flip(service, version.copies[0], at)
+        with service.open(version.file_id, start=start, stop=stop) as stream:
+            assert stream.read() == data[start:stop]
+        states = [copy.state for copy in service.stat(version.file_id).copies]
+        touched = start // BLOCK <= at // BLOCK <= (stop - 1) // BLOCK
+        assert states == ["corrupt" if touched else "ok", "ok"]
+
+    holds()
+
+
+def test_a_part_of_a_corrupt_block_alone_is_refused_and_the_others_are_served(make: Make) -> None:
+    service, data = make(), random.Random(2).randbytes(3 * MIB)
+    version = put(service, "f", data)
+    flip(service, version.copies[0], MIB + 5)
+    with service.open("f", start=2 * MIB, stop=2 * MIB + 10) as stream:
+        assert stream.read() == data[2 * MIB : 2 * MIB + 10]
+    # What was sent before it is right; then it breaks off.
+    with service.open("f", start=10, stop=2 * MIB) as stream:
+        assert stream.read(1000) == data[10:1010]
+        with pytest.raises(NoSoundCopy, match="other bytes behind byte 1048576"):
+            stream.read()
+    with pytest.raises(NoSoundCopy):
+        service.open("f", start=MIB + 100, stop=MIB + 101)
+
+
+def test_blocks_without_checksums_get_them_when_they_are_read_again(make: Make) -> None:
+    service, data = make("one", "two", copies=2), random.Random(3).randbytes(MIB)
+    service.register("one"), service.register("two")
+    version = put(service, "f", data)
+    with service.engine.begin() as connection:
+        connection.execute(text("DELETE FROM store.block"))
+    with service.open("f", start=5, stop=600_000) as stream:
+        assert stream.read() == data[5:600_000], "as it is read"
+    assert list(scrub(service, cycle_s=0, again=True)) == []
+    flip(service, version.copies[0], 599_999)
+    with service.open("f", start=5, stop=600_000) as stream:
+        assert stream.read() == data[5:600_000]
+    assert [copy.state for copy in service.stat("f").copies] == ["corrupt", "ok"]
 
 
 def test_an_object_older_than_crc32c_is_verified_too(make: Make) -> None:

@@ -269,6 +269,12 @@ def test_a_flipped_bit_never_ends_with_success(served: Node) -> None:
                 httpx.get(f"{served.objects}/{size}/{at}", timeout=30).raise_for_status()
             again = httpx.get(f"{served.objects}/{size}/{at}", timeout=30)
             assert again.status_code == 500, "a copy known to be corrupt is not served"
+        held = put(served.service, f"{size}/part", data)
+        flip(served.service, held.copies[0], size - 1)
+        part = {"Range": "bytes=-500"}
+        for _ in range(2):
+            answer = httpx.get(f"{served.objects}/{size}/part", headers=part, timeout=30)
+            assert answer.status_code == 500, "nor is a part of it"
 
 
 def test_a_sound_copy_goes_on_where_another_is_not(writer: Engine, tmp_path: Path) -> None:
