@@ -99,6 +99,18 @@ _TAKE = Statement(
     **dict.fromkeys(("container_id", "size_bytes"), "int8"),
 )
 _NOTE_BLOCKS = Statement(
+    """
+    INSERT INTO store.block (object_id, crc32c)
+    SELECT o.object_id, :crc32c FROM store.object o
+    WHERE o.object_id = :object_id AND o.removed IS NULL
+      AND NOT EXISTS (SELECT FROM store.block b WHERE b.object_id = o.object_id AND b.crc32c = :crc32c)
+    FOR KEY SHARE OF o
+    ON CONFLICT (object_id) DO UPDATE SET crc32c = excluded.crc32c
+    """,
+    object_id="int8",
+    crc32c="bytea",
+)
+_BLOCKS = Statement(
     "INSERT INTO store.block (object_id, crc32c) VALUES (:object_id, :crc32c) ON CONFLICT DO NOTHING",
     object_id="int8",
     crc32c="bytea",
@@ -198,9 +210,14 @@ def take_version(
 
 
 def note_blocks(connection: Connection, object_id: int, blocks: bytes) -> None:
-    """Record the checksums of an object's blocks, unless they are empty, or on record."""
+    """Record the checksums of the blocks of bytes that are right; does nothing for an object that is gone or small."""
     if blocks:
         ask(connection, _NOTE_BLOCKS, {"object_id": object_id, "crc32c": blocks})
+
+
+def forget_blocks(connection: Connection, object_id: int) -> None:
+    """Of an object that has no copy any more."""
+    connection.execute(delete(block).where(block.c.object_id == object_id))
 
 
 def blocks_of(connection: Connection, object_id: int, first: int, stop: int) -> bytes | None:
@@ -252,7 +269,6 @@ def remove_version(connection: Connection, file_id: str, version: int | None = N
     held = find_version(connection, file_id, version)
     if held is None:
         return None
-    connection.execute(delete(block).where(block.c.object_id == held.object_id))
     gone = update(stored_object).where(_o.object_id == held.object_id).values(removed=func.now(), container_id=None)
     return replace(held, container_id=None, removed=connection.execute(gone.returning(_o.removed)).scalar_one())
 

@@ -73,6 +73,7 @@ class Filing:
             assert version is not None, "it was found under a lock that is held"
             if version.removed or any(copy.state == "ok" for copy in version.copies):
                 raise Unchanged(version)
+            catalogue.note_blocks(connection, version.object_id, stored.blocks)
             self.outcome = "repaired"
         self.version = version
         self.text = Label.of(version, catalogue.way_to(connection, version.container_id)).write()

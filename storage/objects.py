@@ -229,15 +229,19 @@ class ObjectService:
 
     def finish_removal(self, gone: ObjectVersion) -> None:
         """Delete the copies that a removed version has left, each leaving a tombstone; repeatable."""
-        tombstone = self._label(gone)
+        tombstone, is_gone = self._label(gone), True
         for copy in gone.copies:
             try:
                 self._store.volume(copy.volume).delete(copy.key, tombstone=tombstone)
             except StorageError as error:
                 log.warning("%s is removed, and its copy cannot be deleted yet: %s", _say(gone), error)
+                is_gone = False
                 continue
             with _told(), self._engine.begin() as connection:
                 catalogue.drop_copy(connection, gone.object_id, copy.volume)
+        if is_gone:
+            with _told(), self._engine.begin() as connection:
+                catalogue.forget_blocks(connection, gone.object_id)
 
     # --- reading
 

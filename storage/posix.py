@@ -296,6 +296,9 @@ class PosixVolume:
             raise ObjectExists(f"{self._say(key)} is there already; take a new key") from None
         try:
             flush(target.parent)
+            # A file system that gives up just then may say that all is well, though what it was to flush is lost (ext4
+            # on Linux 6.18 does: nobody waits for a transaction that was aborted). But it takes no change any more.
+            staging.unlink()
         except OSError:
             # Not known to last, and so not acknowledged: then it must not be visible either.
             target.unlink()

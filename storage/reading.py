@@ -167,7 +167,9 @@ class ReadStream:
         """Those of the blocks that the part touches; of an object of one block, that of the whole."""
         if self.version.size_bytes <= CRC_BLOCK_BYTES:
             return None if self.version.crc32c is None else bytes.fromhex(self.version.crc32c)
-        return blocks(self._first, (self.stop - 1) // CRC_BLOCK_BYTES + 1)
+        stop = (self.stop - 1) // CRC_BLOCK_BYTES + 1
+        found = blocks(self._first, stop)
+        return found if found is not None and len(found) == 4 * (stop - self._first) else None
 
     def _open(self, copy: Copy, start: int) -> None:
         try:

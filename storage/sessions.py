@@ -47,7 +47,8 @@ class Statement:
         self.words = str(compiled).encode()
         self.parameters: tuple[str, ...] = tuple(compiled.positiontup or ())
         self.types = [_oid(types[name]) for name in self.parameters]
-        self.formats = [PyFormat.TEXT] * len(self.parameters)
+        # As text all but bytes, whose text depends on a setting of the server.
+        self.formats = [PyFormat.BINARY if types[name] == "bytea" else PyFormat.TEXT for name in self.parameters]
 
 
 def ask(connection: Connection, statement: Statement, told: Mapping[str, Any]) -> list[tuple[Any, ...]]:
@@ -65,7 +66,8 @@ def ask(connection: Connection, statement: Statement, told: Mapping[str, Any]) -
             _answered(connection, partial(session.pgconn.prepare, name, statement.words, statement.types))
             prepared[statement] = name
         asked = partial(session.pgconn.exec_prepared, prepared[statement])
-    result = _answered(connection, partial(asked, param_values=values, result_format=Format.BINARY))
+    asked = partial(asked, param_values=values, param_formats=adapter.formats, result_format=Format.BINARY)
+    result = _answered(connection, asked)
     adapter.set_pgresult(result)
     return adapter.load_rows(0, result.ntuples, tuple)
 

@@ -414,10 +414,27 @@ def test_blocks_without_checksums_get_them_when_they_are_read_again(make: Make) 
     with service.open("f", start=5, stop=600_000) as stream:
         assert stream.read() == data[5:600_000], "as it is read"
     assert list(scrub(service, cycle_s=0, again=True)) == []
+    with service.engine.begin() as connection:
+        connection.execute(text("UPDATE store.block SET crc32c = overlay(crc32c PLACING '\\x00000000' FROM 5 FOR 4)"))
+    assert list(scrub(service, cycle_s=0, again=True)) == [], "and right ones in the place of wrong ones"
     flip(service, version.copies[0], 599_999)
     with service.open("f", start=5, stop=600_000) as stream:
         assert stream.read() == data[5:600_000]
     assert [copy.state for copy in service.stat("f").copies] == ["corrupt", "ok"]
+
+
+def test_checksums_of_blocks_go_with_the_bytes(make: Make) -> None:
+    service, data = make(), random.Random(4).randbytes(MIB)
+    version = put(service, "f", data)
+    rows = text("SELECT length(crc32c) FROM store.block")
+    with service.engine.connect() as connection:
+        assert connection.scalars(rows).all() == [16]
+    service.remove("f")
+    with service.engine.begin() as connection:
+        assert connection.scalars(rows).all() == []
+        catalogue.note_blocks(connection, version.object_id, b"late")  # scrub, that had been reading it
+        catalogue.note_blocks(connection, version.object_id + 1, b"none")
+        assert connection.scalars(rows).all() == []
 
 
 def test_an_object_older_than_crc32c_is_verified_too(make: Make) -> None:

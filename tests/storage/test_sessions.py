@@ -31,6 +31,12 @@ def test_what_is_told_comes_back_as_it_was_in_a_kept_session_and_in_a_pooled_one
             assert sessions.ask(partial(ask, statement=ECHO, told=told)) == [echoed]
             with writer.connect() as pooled:
                 assert ask(pooled, ECHO, told) == [echoed]
+    bytes_back = Statement("SELECT :data, :data = CAST(:told AS bytea)", data="bytea", told="text")
+    for setting in ("on", "off"):
+        told = {"data": bytes(range(256)), "told": "\\x" + bytes(range(256)).hex()}
+        with writer.connect() as pooled:
+            pooled.execute(text(f"SET LOCAL standard_conforming_strings = {setting}"))
+            assert ask(pooled, bytes_back, told) == [(told["data"], True)]
     sessions.close()
 
 
