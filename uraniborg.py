@@ -363,6 +363,7 @@ def upkeep(settings: Settings) -> "Upkeep":
             settings.data_dir / "transfers",
             {name: token.get_secret_value() for name, token in chosen.site_tokens.items()},
             chosen.site_stall_s,
+            chosen.site_retried_events,
         ),
         subscribers=ngas_settings(settings, VERSION),
         schedule={

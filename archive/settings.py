@@ -254,6 +254,9 @@ class Upkeep(Section):
     follow_at: str = Field("* * * * *", description="when other sites' feeds are gone on with")
     deliver_at: str = Field("* * * * *", description="when NGAS's subscribers are sent what came in")
     site_tokens: dict[str, SecretStr] = Field({}, description="access tokens, by the names of the sites that want one")
+    site_retried_events: int = Field(
+        10_000, ge=0, description="events that come after one that a site could not serve, before it is asked no more"
+    )
     site_stall_s: float = Field(30.0, gt=0, description="seconds without a byte after which a site counts as gone")
 
     @field_validator(

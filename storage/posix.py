@@ -244,15 +244,17 @@ class PosixVolume:
 
     @contextmanager
     def _staged(self, key: str) -> Iterator[tuple[int, Path]]:
-        """A new file in staging, open to be written, which is gone from there at the end."""
+        """A new file in staging, open to be written: whoever is done with it has taken its name from there."""
         with self._told(key, writing=True):
             descriptor, staging = _hold(self._staging)
         try:
             yield descriptor, staging
-        finally:
-            # What was stored stays stored, and what failed keeps its own error: a name left over is the janitor's.
+        except BaseException:
+            # What failed keeps its own error: a name left over is the janitor's.
             with contextlib.suppress(OSError):
                 staging.unlink()
+            raise
+        finally:
             os.close(descriptor)
 
     def _copy(self, key: str, stream: Readable, descriptor: int) -> Stored:

@@ -8,7 +8,7 @@ bytes is a conflict: told in the feed and the log, and neither side's bytes are 
 A transfer that is cut goes on where it stopped, by a range of the very same bytes (If-Range with their digest).
 
 What the other site tells of and does not give (none of its copies is sound) holds up nothing that came after it. Each
-run asks for it again, until RETRIED_EVENTS more have come: then the number goes past it.
+run asks for it again, until so many events more have come (FollowRule.retried_events): then the number goes past it.
 """
 
 import hashlib
@@ -63,11 +63,15 @@ class Site:
 
 @dataclass(frozen=True, slots=True)
 class FollowRule:
-    """How sites are followed. transfers: folder for what is on its way. tokens: by name of the site that wants one."""
+    """How sites are followed. transfers: folder for what is on its way. tokens: by name of the site that wants one.
+
+    retried_events: events that come after one that could not be dealt with, before it is asked for no more.
+    """
 
     transfers: Path
     tokens: Mapping[str, str] = field(default_factory=dict)
     stall_s: float = STALL_S
+    retried_events: int = RETRIED_EVENTS
 
 
 @dataclass(slots=True)
@@ -109,10 +113,16 @@ class Follower:
     """Brings what another site has to the store here."""
 
     def __init__(
-        self, service: ObjectService, scratch: Path, *, token: str | None = None, stall_s: float = STALL_S
+        self,
+        service: ObjectService,
+        scratch: Path,
+        *,
+        token: str | None = None,
+        stall_s: float = STALL_S,
+        retried_events: int = RETRIED_EVENTS,
     ) -> None:
         """scratch: a folder for transfers under way, kept between runs. token: if the site wants one for reading."""
-        self._service, self._scratch = service, scratch
+        self._service, self._scratch, self._retried_events = service, scratch, retried_events
         self._headers = {"Authorization": f"Bearer {token}"} if token else {}
         timeout = urllib3.Timeout(connect=stall_s, read=stall_s)
         self._http = urllib3.PoolManager(timeout=timeout, retries=False, headers=self._headers)
@@ -131,7 +141,7 @@ class Follower:
         problem: str | None = None
 
         def dealt_with() -> int:
-            return after if missed_behind is None or after - missed_behind > RETRIED_EVENTS else missed_behind
+            return after if missed_behind is None or after - missed_behind > self._retried_events else missed_behind
 
         try:
             while True:
@@ -285,7 +295,13 @@ def follow_all(service: ObjectService, rule: FollowRule, *, pace: Pace, only: st
     for one in found:
         if one.suspended or only not in (None, one.name):
             continue
-        follower = Follower(service, rule.transfers, token=rule.tokens.get(one.name), stall_s=rule.stall_s)
+        follower = Follower(
+            service,
+            rule.transfers,
+            token=rule.tokens.get(one.name),
+            stall_s=rule.stall_s,
+            retried_events=rule.retried_events,
+        )
         try:
             done = follower.follow(one.name, pace.begin)
         except SiteUnavailable as error:

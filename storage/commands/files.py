@@ -84,7 +84,7 @@ def ls_command(context: click.Context, prefix: str, as_json: bool, url: str | No
     """List the files whose file_id begins with PREFIX, of each the newest version."""
     with files_of(context, url, token_file) as place:
         for version in place.files(prefix):
-            click.echo(as_line(shown(version)) if as_json else _line(version))
+            click.echo(as_line(_shown(version)) if as_json else _line(version))
 
 
 @click.command("info")
@@ -101,9 +101,9 @@ def info_command(
         held, versions = place.stat(file_id, version), place.versions(file_id)
     if as_json:
         numbers = [{"version": each.version, "removed": each.removed} for each in versions]
-        click.echo(as_line({**shown(held), "copies": held.copies, "versions": numbers}))
+        click.echo(as_line({**_shown(held), "copies": held.copies, "versions": numbers}))
         return
-    for name, value in shown(held).items():
+    for name, value in _shown(held).items():
         click.echo(f"{name:13} {'' if value is None else value}")
     for copy in held.copies:
         verified = "never verified" if copy.verified is None else f"verified {copy.verified:%Y-%m-%d %H:%M}"
@@ -169,7 +169,7 @@ def _to_get(
     named = list(file_ids)
     if by_prefix:
         for prefix in named:
-            for held in beginning(place, prefix):
+            for held in _beginning(place, prefix):
                 yield held, transfer.place_of(held.file_id, prefix, output or Path())
         return
     if version is not None and len(named) > 1:
@@ -188,11 +188,11 @@ def _named(place: Files, file_ids: Iterable[str], by_prefix: bool) -> Iterator[s
             place.stat(file_id)  # there is such a file, or who asked is told
             yield file_id
             continue
-        for held in beginning(place, file_id):
+        for held in _beginning(place, file_id):
             yield held.file_id
 
 
-def beginning(place: Files, prefix: str) -> Iterator[ObjectVersion]:
+def _beginning(place: Files, prefix: str) -> Iterator[ObjectVersion]:
     """The files that begin so; ObjectNotFound if none does, for a slip must not look like success."""
     held = None
     for held in place.files(prefix):
@@ -218,7 +218,7 @@ def _tell_transfers(done: Iterable[Transferred], as_json: bool) -> int:
     return failed
 
 
-def shown(version: ObjectVersion) -> dict[str, Any]:
+def _shown(version: ObjectVersion) -> dict[str, Any]:
     names = (
         "file_id",
         "version",

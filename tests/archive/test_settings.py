@@ -165,7 +165,7 @@ def test_every_knob_has_a_meaning_a_unit_where_it_is_a_quantity_and_a_default_th
         "port", "web_workers", "job_workers", "workers", "threads", "pool_size", "max_connections", "default_maxrec",
         "hard_maxrec", "batch_rows", "upload_max_rows", "max_depth", "queue_max", "concurrency", "max_ids",
         "max_events", "page_rows", "facet_rows", "names", "coverage_order", "coverage_footprints",
-        "max_tables", "max_rows", "loads", "copies", "sites", "scrub_max_load", "cache_keep_copies",
+        "max_tables", "max_rows", "loads", "copies", "sites", "scrub_max_load", "cache_keep_copies", "site_retried_events",
     }  # fmt: skip
     for key, field in known_keys().items():
         assert field.description, key
